@@ -1,0 +1,26 @@
+"""`downslope evaluate`: how good a trained network is on other rows."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as runs/digits-1.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="File that holds the target's column too.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a trained network on DATA."""
+    from downslope.workflow.trained import load
+
+    trained = load(run)
+    table = trained.read(data)
+    metrics = trained.evaluate(table)
+    if as_json:
+        print(json.dumps({"rows": table.n_rows, **metrics}, indent=2))
+        return
+    print(f"rows      {table.n_rows:,}")
+    for name, value in metrics.items():
+        print(f"{name:<9} {value:.6g}")

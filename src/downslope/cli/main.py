@@ -1,0 +1,85 @@
+"""`downslope`: the command that everything else hangs on, and what it says when something is wrong."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from downslope.cli import evaluate, predict, report, rules, train
+from downslope.errors import DownslopeError
+
+# Typer's own kind of error, whichever Click it carries inside.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="downslope",
+    help="Train neural networks by gradient descent: from a data file to a trained, saved, explained model.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(train.train)
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(report.report)
+app.command()(rules.rules)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"downslope {version('downslope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def downslope(
+    context: typer.Context,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Train neural networks by gradient descent: from a data file to a trained, saved, explained model."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on standard error and an exit code.
+
+    0: done. 1: the descent failed. 2: something given cannot be used. 130: interrupted.
+    """
+    keep_compiled_programs()
+    try:
+        code = app(standalone_mode=False)
+    except DownslopeError as error:
+        code = _fail(str(error), error.exit_code)
+    except UsageError as error:
+        code = _fail(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue]
+    except (KeyboardInterrupt, EOFError):
+        code = _fail("interrupted", 130)
+    except BrokenPipeError:  # `downslope … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def keep_compiled_programs() -> None:
+    """Keep compiled programs in the user's cache folder, so that the second run does not wait for them.
+
+    JAX reads these from the environment when it is first imported; what the user has set stays.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "downslope" / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def _fail(message: str, code: int) -> int:
+    """Print one ``error:`` line, whatever the message's own line breaks."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,180 @@
+"""`downslope train`: from a data file to a run folder."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from downslope.errors import OptionError
+
+# Heavy imports wait until a command runs: `downslope --help` must answer at once.
+
+
+def train(
+    context: typer.Context,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A CSV, TSV or Parquet file, or digits, iris, wine, breast_cancer, diabetes.",
+            show_default=True,
+        ),
+    ] = "digits",
+    target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification or regression  [default: from the target's values]")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Test on this file instead of held-out rows.")
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of the rows held out to test on.")] = 0.2,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of the rows held out to choose the best weights.")
+    ] = 0.1,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")
+    ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The file names no columns: column_1, …")
+    ] = False,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What separates the cells; 'tab' for a tab  [default: found out]")
+    ] = None,
+    model: Annotated[str, typer.Option(help="mlp or linear")] = "mlp",
+    hidden: Annotated[
+        str | None,
+        typer.Option(metavar="256,256", help="Widths of the hidden layers  [default: by the rows]"),
+    ] = None,
+    activation: Annotated[
+        str, typer.Option(help="relu, leaky-relu, gelu, silu, mish, elu, selu, tanh, sigmoid, softplus")
+    ] = "silu",
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Normalise each unit over the batch.")
+    ] = False,
+    layer_norm: Annotated[
+        bool, typer.Option("--layer-norm", help="Normalise each row over the units.")
+    ] = False,
+    dropout: Annotated[
+        float | None, typer.Option(help="Share of units silenced at each step  [default: 0.1 in the mlp]")
+    ] = None,
+    ramps: Annotated[
+        int | None,
+        typer.Option(help="Steps that each number is also cut into, 0 for none  [default: by the rows]"),
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="Cost function  [default: by the task]")] = None,
+    optimizer: Annotated[str, typer.Option(help="Update rule; `downslope rules` lists them.")] = "adamw",
+    learning_rate: Annotated[float | None, typer.Option(help="Step size  [default: the rule's]")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="constant, linear, cosine, exponential, step, polynomial, one-cycle, wsd  [default: rule's]"
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Pull of the weights to 0  [default: the rule's]")
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N|full", help="Rows per gradient  [default: by the rows]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the rows, at most  [default: by the rows]")
+    ] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Stop training after so many seconds.")] = None,
+    early_stopping: Annotated[
+        bool,
+        typer.Option("--early-stopping/--no-early-stopping", help="Stop when validation no longer improves."),
+    ] = True,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same run, bit for bit.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run folder  [default: runs/<data>-<n>]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time between checkpoints.")
+    ] = 30.0,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, with its own options.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object, nothing else.")
+    ] = False,
+) -> int:
+    """Train a network on DATA (the bundled digits if none is given), test it, save it, explain it."""
+    options: dict[str, Any] = {
+        "target": target,
+        "task": task,
+        "test": test,
+        "test_fraction": test_fraction,
+        "validation_fraction": validation_fraction,
+        "drop": tuple(drop or ()),
+        "header": not no_header,
+        "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+        "model": model,
+        "hidden": _widths(hidden),
+        "activation": activation,
+        "batch_norm": batch_norm,
+        "layer_norm": layer_norm,
+        "dropout": dropout,
+        "ramps": ramps,
+        "loss": loss,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "weight_decay": weight_decay,
+        "batch_size": _batch_size(batch_size),
+        "epochs": epochs,
+        "max_seconds": max_seconds,
+        "early_stopping": early_stopping,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+    }
+    if resume is not None:
+        _check_alone(context)
+        options = {}
+    from downslope.workflow.train import train as run_training
+
+    run = run_training(data, out=out, overwrite=overwrite, resume=resume, quiet=quiet or json_, **options)
+    if json_:
+        json.dump({**run.summary, "folder": str(run.folder)}, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    if run.summary["stopped_because"] == "interrupted":
+        print(f"interrupted: go on with  downslope train --resume {run.folder}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _check_alone(context: typer.Context) -> None:
+    """Refuse options beside --resume: the run goes on with those it was begun with."""
+    given = [
+        "--" + name.replace("_", "-")
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+        and name not in ("resume", "quiet", "json_")
+    ]
+    given = ["DATA" if name == "--data" else name for name in given]
+    if given:
+        raise OptionError(f"--resume goes on with the run's own options; leave out {', '.join(given)}")
+
+
+def _widths(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(width) for width in text.split(",") if width.strip())
+    except ValueError:
+        raise OptionError(
+            f"--hidden must be widths with commas between them, such as 256,256; got '{text}'"
+        ) from None
+
+
+def _batch_size(text: str | None) -> int | str | None:
+    if text is None or text == "full":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise OptionError(f"--batch-size must be a whole number or 'full', got '{text}'") from None

@@ -1,0 +1,143 @@
+r"""Columns of numbers and of truth values → dense inputs near 0 with spread 1.
+
+    z = (f(x) − mean) / std        f(x) = x,  or  asinh((x − center) / spread)
+
+The asinh form is for heavy tails: where some training value lies more than 8 standard deviations
+from the mean, which happens in no sample of a normal distribution, a few values set the standard
+deviation and all others would be squeezed together. asinh is linear near the center and
+logarithmic far from it, keeps the order, takes any sign, and loses nothing.
+
+Values beyond |z| = 10 are held there. In training only a value that is rare in an otherwise constant
+column gets so far, and one such row would dominate the gradient; in new data it is a cell in another
+unit or a range that the network never saw, and must not swamp the other inputs.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from downslope.data import cells
+from downslope.data.fields import check
+
+HEAVY_TAIL = 8.0  # standard deviations
+LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class Number:
+    """A standardised column; missing cells become 0, the mean, beside a 0/1 indicator.
+
+    Arguments:
+        mean, std: of f(x) over the training rows.
+        center, spread: of asinh; spread 0 means f(x) = x.
+        indicator: whether training had missing cells, and so an indicator to learn from.
+    """
+
+    kind: ClassVar[str] = "number"
+    name: str
+    mean: float
+    std: float
+    center: float
+    spread: float
+    indicator: bool
+    note: str
+
+    def __post_init__(self) -> None:
+        check(self.std > 0 and self.spread >= 0, f"column '{self.name}'", "has a scale that is not positive")
+
+    @property
+    def became(self) -> str:
+        """What the report calls the result."""
+        return "standardised number" if self.spread == 0 else "standardised number, tails compressed"
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the dense inputs."""
+        return [self.name, *([f"{self.name} is missing"] if self.indicator else [])]
+
+    def fill(self, column: pa.ChunkedArray, out: np.ndarray, source: str) -> None:
+        """Write the inputs, (n, width), into `out`."""
+        values = cells.numbers(column, self.name, source)
+        out[:, 0] = np.nan_to_num(self.standardise(values), nan=0.0)
+        if self.indicator:
+            out[:, 1] = np.isnan(values)
+
+    def standardise(self, values: np.ndarray) -> np.ndarray:
+        """Return z (n,) of numbers (n,); NaN stays NaN."""
+        with np.errstate(over="ignore"):  # near ±1.8e308 a difference overflows, and is held at the limit
+            if self.spread > 0:
+                values = np.arcsinh((values - self.center) / self.spread)
+            return np.clip((values - self.mean) / self.std, -LIMIT, LIMIT)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A column of truth values: 0 or 1; missing cells become the training mean beside an indicator."""
+
+    kind: ClassVar[str] = "truth"
+    name: str
+    mean: float
+    indicator: bool
+    note: str
+
+    became: ClassVar[str] = "0 or 1"
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the dense inputs."""
+        return [self.name, *([f"{self.name} is missing"] if self.indicator else [])]
+
+    def fill(self, column: pa.ChunkedArray, out: np.ndarray, source: str) -> None:
+        """Write the inputs, (n, width), into `out`."""
+        values = cells.truths(column, self.name, source)
+        out[:, 0] = np.nan_to_num(values, nan=self.mean)
+        if self.indicator:
+            out[:, 1] = np.isnan(values)
+
+
+def fit_number(name: str, values: np.ndarray) -> Number | None:
+    """Fit to training values, float64 (n,), NaN where missing; None if all present ones are equal."""
+    present = values[~np.isnan(values)]
+    indicator, note = _missing(len(values) - len(present), "the mean")
+    if len(present) == 0 or present.min() == present.max():
+        return None
+    mean, std = _moments(present)
+    center = spread = 0.0
+    if std == 0 or max(present.max() - mean, mean - present.min()) > HEAVY_TAIL * std:
+        center = float(np.median(present))
+        with np.errstate(over="ignore"):
+            low, high = np.quantile(present, [0.25, 0.75])
+            # The quartiles may be equal; the mean distance from the center is not.
+            spread = float(high - low) or float(np.mean(np.abs(present - center)))
+            bent = np.arcsinh((present - center) / spread) if spread > 0 and np.isfinite(spread) else None
+        if bent is not None and bent.min() < bent.max():
+            mean, std = _moments(bent)
+        else:
+            center = spread = 0.0
+    if not (std > 0 and np.isfinite(std) and np.isfinite(mean)):
+        return None  # equal but for rounding
+    return Number(name, mean, std, center, spread, indicator, note)
+
+
+def fit_truth(name: str, values: np.ndarray) -> Truth | None:
+    """Fit to training values, 0 or 1 or NaN, (n,); None if all present ones are equal."""
+    present = values[~np.isnan(values)]
+    if len(present) == 0 or present.min() == present.max():
+        return None
+    indicator, note = _missing(len(values) - len(present), "the share of true")
+    return Truth(name, float(present.mean()), indicator, note)
+
+
+def _missing(count: int, replacement: str) -> tuple[bool, str]:
+    if count == 0:
+        return False, ""
+    return True, f"{count} missing in training, replaced by {replacement}, with an indicator"
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation, safe from overflow: the squares of 1e200 are not finite."""
+    scale = float(np.abs(values).max()) or 1.0
+    scaled = values / scale
+    return float(scaled.mean()) * scale, float(scaled.std()) * scale

@@ -1,0 +1,84 @@
+"""The networks that a name and a few numbers describe, so that a run folder needs no code to be read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from downslope.errors import RunFolderError
+from downslope.models.functional import Model, from_nnx
+from downslope.models.layers import Columns
+from downslope.models.linear import Linear
+from downslope.models.mlp import MLP
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network for tables, in numbers.
+
+    Attributes:
+        model: ``"linear"`` or ``"mlp"``.
+        columns: what the columns of the table are.
+        n_outputs: classes, or 1.
+        hidden: width of each hidden layer; empty for ``"linear"``.
+        activation, batch_norm, layer_norm, dropout: see `models.mlp.MLP`.
+    """
+
+    model: str
+    columns: Columns
+    n_outputs: int
+    hidden: tuple[int, ...] = ()
+    activation: str = "silu"
+    batch_norm: bool = False
+    layer_norm: bool = False
+    dropout: float = 0.0
+
+    def build(self) -> Model:
+        """Return the network as an (init, apply) pair."""
+        if self.model == "linear":
+            return from_nnx(lambda rngs: Linear(self.columns, self.n_outputs, rngs=rngs))
+        return from_nnx(
+            lambda rngs: MLP(
+                self.columns,
+                self.n_outputs,
+                hidden=self.hidden,
+                activation=self.activation,
+                batch_norm=self.batch_norm,
+                layer_norm=self.layer_norm,
+                dropout=self.dropout,
+                rngs=rngs,
+            )
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of model.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Architecture":
+        """Read what `to_json` wrote; RunFolderError where it does not describe a network."""
+        try:
+            described = content["columns"]
+            columns = Columns(
+                int(described["n_dense"]),
+                tuple(map(int, described["embedding_sizes"])),
+                tuple(tuple(map(float, edges)) for edges in described["edges"]),
+            )
+            architecture = cls(
+                **{**content, "columns": columns, "hidden": tuple(map(int, content["hidden"]))}
+            )
+            architecture.build()
+        except (TypeError, ValueError, KeyError) as error:
+            raise RunFolderError(f"model.json: damaged ({error}); train again with --overwrite") from None
+        return architecture
+
+    def __str__(self) -> str:
+        """Return, for example, ``mlp 64 → 128 → 10, relu, dropout 0.1``."""
+        columns = self.columns
+        inputs = f"{columns.n_dense}"
+        inputs += f" + {columns.n_ramps} ramps" if columns.n_ramps else ""
+        inputs += "".join(f" + {size} codes" for size in columns.embedding_sizes)
+        widths = " → ".join([inputs, *map(str, self.hidden), str(self.n_outputs)])
+        extras = [self.activation] if self.hidden else []
+        extras += ["batch norm"] * self.batch_norm + ["layer norm"] * self.layer_norm
+        extras += [f"dropout {self.dropout:g}"] if self.dropout else []
+        return ", ".join([f"{self.model} {widths}", *extras])

@@ -1,0 +1,83 @@
+"""The door through which every network enters: an (init, apply) pair of pure functions.
+
+    init(key, example)                               -> (params, state)
+    apply(params, state, inputs, *, key, train, mask) -> (outputs, state)
+
+`params` are what descent changes. `state` is what the forward pass changes by itself: the running
+averages of batch normalisation. Both are plain nested dictionaries of arrays. `mask` says which rows
+of a batch are real, so that the padding of a last batch cannot leak into batch statistics.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Model(NamedTuple):
+    """A network as two pure functions.
+
+    Attributes:
+        init: ``init(key, example) -> (params, state)``; `example` is a batch of inputs, used for shapes.
+        apply: ``apply(params, state, inputs, *, key, train, mask=None) -> (outputs, state)``. `key` feeds
+            dropout, `train` switches dropout and batch statistics, `mask` (batch,) is 1 for real rows.
+    """
+
+    init: Callable[..., tuple[Any, Any]]
+    apply: Callable[..., tuple[Any, Any]]
+
+
+def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Model:
+    """Return a Flax NNX module as an (init, apply) pair.
+
+    Args:
+        build: makes the module from its random streams, ``lambda rngs: MyModule(..., rngs=rngs)``. A
+            module's ``__call__(inputs)`` may also take ``mask``, which batch normalisation needs.
+    """
+    abstract = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+    graph_for = {
+        train: nnx.split(_in_mode(abstract, train), nnx.Param, nnx.RngState, ...)[0]
+        for train in (True, False)
+    }
+    takes_mask = "mask" in inspect.signature(type(abstract).__call__).parameters
+
+    def init(key: jax.Array, example: Any) -> tuple[Any, Any]:
+        _, params, _, state = nnx.split(build(nnx.Rngs(key)), nnx.Param, nnx.RngState, ...)
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
+
+    def apply(
+        params: Any, state: Any, inputs: Any, *, key: Any, train: bool, mask: Any = None
+    ) -> tuple[Any, Any]:
+        _, abstract_params, abstract_random, abstract_state = nnx.split(
+            abstract, nnx.Param, nnx.RngState, ...
+        )
+        nnx.replace_by_pure_dict(abstract_params, params)
+        nnx.replace_by_pure_dict(abstract_state, state)
+        module = nnx.merge(
+            graph_for[train], abstract_params, _streams_from(key, abstract_random), abstract_state
+        )
+        outputs = module(inputs, mask=mask) if takes_mask else module(inputs)
+        state = nnx.split(module, nnx.Param, nnx.RngState, ...)[3]
+        return outputs, nnx.to_pure_dict(state)
+
+    return Model(init, apply)
+
+
+def _in_mode(module: nnx.Module, train: bool) -> nnx.Module:
+    """Return the module with dropout and batch normalisation set to training or to evaluation."""
+    return nnx.view(module, deterministic=not train, use_running_average=not train, raise_if_not_found=False)
+
+
+def _streams_from(key: jax.Array | None, random_state: nnx.State) -> nnx.State:
+    """Give every random stream of a module its own key, a function of the step's key alone."""
+    key = jax.random.key(0) if key is None else key  # evaluation draws nothing
+
+    def restart(index: int, leaf: Any) -> jax.Array:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.fold_in(key, index) if is_key else jnp.zeros(leaf.shape, leaf.dtype)
+
+    leaves, structure = jax.tree.flatten(random_state)
+    return jax.tree.unflatten(structure, [restart(index, leaf) for index, leaf in enumerate(leaves)])

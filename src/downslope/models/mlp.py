@@ -1,0 +1,73 @@
+"""The multilayer perceptron: the network for tables."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from downslope.models.layers import Columns, TableInput, activation_by_name
+
+
+class MLP(nnx.Module):
+    """Hidden layers, each: linear → normalise → activate → drop; then a linear layer to the outputs.
+
+    Args:
+        columns: what the columns of the table are.
+        n_outputs: classes, or 1.
+        hidden: width of each hidden layer.
+        activation: a name of `layers.ACTIVATIONS`; it decides the initial weights too.
+        batch_norm: normalise each unit over the batch (Ioffe & Szegedy 2015).
+        layer_norm: normalise each example over the units (Ba et al. 2016).
+        dropout: share of units silenced at each training step, 0 ≤ dropout < 1 (Srivastava et al. 2014).
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        n_outputs: int,
+        *,
+        hidden: Sequence[int],
+        activation: str = "silu",
+        batch_norm: bool = False,
+        layer_norm: bool = False,
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        self.activation, initialiser = activation_by_name(activation)
+        self.input = TableInput(columns, rngs=rngs)
+        widths = [self.input.width, *hidden]
+        self.linears = nnx.List(
+            nnx.Linear(fan_in, fan_out, kernel_init=initialiser(), rngs=rngs)
+            for fan_in, fan_out in pairwise(widths)
+        )
+        # Two-pass variance: the one-pass formula loses all digits when the mean is large.
+        # Momentum 0.9: after a hundred steps the averages are the batch's own, not the start's.
+        self.batch_norms = nnx.List(
+            nnx.BatchNorm(width, momentum=0.9, use_fast_variance=False, rngs=rngs)
+            for width in (hidden if batch_norm else ())
+        )
+        self.layer_norms = nnx.List(
+            nnx.LayerNorm(width, use_fast_variance=False, rngs=rngs)
+            for width in (hidden if layer_norm else ())
+        )
+        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+        self.output = nnx.Linear(
+            widths[-1], n_outputs, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs
+        )
+
+    def __call__(self, inputs: Any, mask: Any = None) -> Float[Array, "batch outputs"]:
+        real = None if mask is None else jnp.asarray(mask > 0)[:, None]
+        x = self.input(inputs)  # (batch, columns)
+        for layer, linear in enumerate(self.linears):
+            x = linear(x)  # (batch, hidden)
+            if self.batch_norms:
+                x = self.batch_norms[layer](x, mask=real)
+            if self.layer_norms:
+                x = self.layer_norms[layer](x)
+            x = self.activation(x)
+            if self.dropout is not None:
+                x = self.dropout(x)
+        return self.output(x)

@@ -1,0 +1,17 @@
+"""A run folder in, one self-contained HTML page out.
+
+contents.py     run folder → RunContents: plain files, checked
+formatting.py   numbers as people read them
+sentences.py    what the run means, in plain words
+theme.py        colours for light and dark, one look for all figures
+figures.py      the descent: cost, learning rate, gradient norm
+results.py      the model: confusion matrix, predicted against actual, …
+panels.py       figure + title + how to read it
+tables.py       the same numbers as tables
+page.py         everything → template.html.j2 → report.html
+"""
+
+from downslope.report.contents import RunContents, read_contents
+from downslope.report.page import render_report, write_report
+
+__all__ = ["RunContents", "read_contents", "render_report", "write_report"]

@@ -1,0 +1,115 @@
+"""Everything put on one page: text by Jinja, figures by Plotly, nothing from the network.
+
+The page is one file. Its content security policy forbids every request and lets only the scripts run
+whose hashes it names, so that even a hole in the escaping would not let a hostile column name act.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from downslope.errors import RunFolderError
+from downslope.report import panels, sentences, tables, theme
+from downslope.report.contents import RunContents, read_contents
+
+
+def write_report(folder: Path) -> Path:
+    """Read a run folder, write its `report.html`, and return that path.
+
+    The page replaces an older one in one step: whoever looks sees the old page or the new, whole.
+
+    Raises:
+        RunFolderError: the folder cannot be read, is damaged, or cannot be written to.
+
+    """
+    folder = Path(folder)
+    page = render_report(read_contents(folder))
+    target = folder / "report.html"
+    draft = folder / f".report.html.{os.getpid()}"
+    try:
+        # "replace": a lone surrogate, which JSON can smuggle in, has no UTF-8 form
+        draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        os.replace(draft, target)
+    except OSError as error:
+        raise RunFolderError(
+            f"{target}: cannot be written ({error.strerror}); make the folder writable, or copy it elsewhere"
+        ) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def render_report(contents: RunContents) -> str:
+    """Return the report of a run as the text of one HTML page."""
+    cost = panels.cost_panel(contents)
+    drive = list(panels.drive_panels(contents))
+    confusion = panels.confusion_panel(contents)
+    results = list(panels.result_panels(contents))
+    shown = [panel for panel in (cost, *drive, confusion, *results) if panel]
+    scripts = [get_plotlyjs(), _asset("page.js")]
+    return (
+        _environment()
+        .get_template("template.html.j2")
+        .render(
+            contents=contents,
+            target=contents.summary.get("target", "a model"),
+            headline=sentences.headline(contents),
+            what_happened=sentences.what_happened(contents),
+            tiles=tables.tiles(contents),
+            metrics=tables.metrics_table(contents),
+            cost=cost,
+            drive=drive,
+            confusion=confusion,
+            classes=tables.class_table(contents),
+            results=results,
+            columns=tables.column_table(contents),
+            events=tables.event_table(contents),
+            history=tables.history_table(contents),
+            config=tables.config_table(contents),
+            versions=tables.version_table(contents),
+            table_note=tables.table_note,
+            palettes=json_for_script({"light": theme.LIGHT, "dark": theme.DARK}),
+            figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
+            style=Markup(_asset("page.css")),
+            scripts=[Markup(script) for script in scripts],
+            script_hashes=Markup(" ".join(map(_csp_hash, scripts))),
+        )
+    )
+
+
+def json_for_script(value: Any) -> Markup:
+    r"""Return JSON that can stand inside a `<script>` element: nothing in it can end the element.
+
+    >>> print(json_for_script({"name": "</script>"}))
+    {"name":"\u003c/script\u003e"}
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _asset(name: str) -> str:
+    return resources.files("downslope.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _csp_hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("downslope.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,142 @@
+"""What the run means, in plain words: how good the model is, and what happened on the way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from downslope.report.contents import RunContents
+from downslope.report.formatting import (
+    NO_BREAK,
+    counted,
+    duration,
+    grouped,
+    is_number,
+    number,
+    percent,
+    shortened,
+)
+
+SPLITS = ("test", "validation", "train")
+"""From the most to the least honest place to judge a model."""
+
+_SEEN = {
+    "test": "it had never seen",
+    "validation": "that chose the best weights, so a little flattering",
+    "train": "that it learned from, which says little about new ones",
+}
+_SPLIT_NAME = {"train": "training"}
+
+
+def judged_split(contents: RunContents) -> str | None:
+    """Return the most honest split that the run measured."""
+    metrics = contents.summary["metrics"]
+    return next((split for split in SPLITS if metrics.get(split)), None)
+
+
+def headline(contents: RunContents) -> str:
+    """Return one sentence on how good the model is, next to what a guess without a model reaches."""
+    split = judged_split(contents)
+    target = f"“{shortened(contents.summary.get('target', 'the target'), 80)}”"
+    if split is None:
+        return f"Trained to predict {target}; no split was measured, so how good it is remains open."
+    metrics = contents.summary["metrics"][split]
+    rows = contents.summary.get("rows", {}).get(split)
+    noun = f"{_SPLIT_NAME.get(split, split)} row"
+    where = f"{counted(rows, noun)} {_SEEN[split]}" if is_number(rows) else f"{noun}s {_SEEN[split]}"
+    if contents.summary["task"] == "classification":
+        right = percent(metrics.get("accuracy"))
+        return f"Predicts {target} right for {right} of {where}{_class_guess(contents)}."
+    sentence = f"Predicts {target} with R²{NO_BREAK}{number(metrics.get('r2'), 3)} on {where}"
+    if is_number(metrics.get("mae")):
+        sentence += f": off by {number(metrics['mae'], 3)} on average{_mean_guess(contents)}"
+    return sentence + "."
+
+
+def _class_guess(contents: RunContents) -> str:
+    share = commonest_share(contents.evaluation)
+    accuracy = contents.summary["metrics"].get(judged_split(contents), {}).get("accuracy")
+    if share is None or not _speaks_of(contents):
+        return ""
+    if is_number(accuracy) and accuracy <= share:
+        return f", no better than always guessing the commonest class ({percent(share)})"
+    return f" (always guessing the commonest class would be right for {percent(share)})"
+
+
+def _mean_guess(contents: RunContents) -> str:
+    error = mean_guess_error(contents.evaluation)
+    mae = contents.summary["metrics"].get(judged_split(contents), {}).get("mae")
+    if error is None or not _speaks_of(contents):
+        return ""
+    if is_number(mae) and mae >= error:
+        return f", no better than always guessing the mean (about {number(error, 3)})"
+    return f" (always guessing the mean would be off by about {number(error, 3)})"
+
+
+def _speaks_of(contents: RunContents) -> bool:
+    """Whether evaluation.json was made on the split that the headline is about."""
+    return (contents.evaluation or {}).get("split") == judged_split(contents)
+
+
+def commonest_share(evaluation: dict[str, Any] | None) -> float | None:
+    """Return the accuracy of always guessing the commonest class, from the confusion matrix."""
+    totals = [sum(row) for row in (evaluation or {}).get("confusion", [])]
+    return max(totals) / sum(totals) if sum(totals) else None
+
+
+def mean_guess_error(evaluation: dict[str, Any] | None) -> float | None:
+    """Return the mean absolute error of always guessing the mean, over the sampled actual values."""
+    actual = [value for value in (evaluation or {}).get("actual", []) if is_number(value)]
+    if not actual:
+        return None
+    mean = sum(actual) / len(actual)
+    return sum(abs(value - mean) for value in actual) / len(actual)
+
+
+def what_happened(contents: RunContents) -> str:
+    """Return how training ended, which weights were kept, how long it took and on what."""
+    summary = contents.summary
+    epochs = summary.get("epochs")
+    parts = [f"Training ended after {counted(epochs, 'epoch')}" if is_number(epochs) else "Training ended"]
+    if summary.get("stopped_because"):
+        parts[0] += f": {shortened(summary['stopped_because'], 300).rstrip('.')}"
+    if is_number(summary.get("best_epoch")):
+        parts.append(f"The weights kept are those of epoch {number(summary['best_epoch'])}, the best")
+    seconds = summary.get("seconds", {})
+    devices = grouped(summary.get("devices", []))
+    if is_number(seconds.get("total")):
+        parts.append(
+            f"The whole run took {duration(seconds['total'])}" + (f" on {devices}" if devices else "")
+        )
+    return ". ".join(parts) + "."
+
+
+def cost_story(contents: RunContents) -> str:
+    """Return where the cost began and ended, and where the validation cost was lowest."""
+    history = contents.history
+    train = [value for value in history["train_loss"] if value is not None]
+    if not train:
+        return ""
+    story = f"The training cost went from {number(train[0], 3)} to {number(train[-1], 3)}"
+    measured = [
+        (loss, epoch)
+        for loss, epoch in zip(history.get("validation_loss", []), history["epoch"], strict=False)
+        if loss is not None
+    ]
+    if measured:
+        lowest, epoch = min(measured)
+        story += f"; on the validation rows it was lowest, {number(lowest, 3)}, at epoch {number(epoch)}"
+    return story + "."
+
+
+def commonest_mistake(classes: Sequence[Any], confusion: Sequence[Sequence[float]]) -> str:
+    """Return which class is most often taken for which."""
+    mistakes = [
+        (count, actual, guess)
+        for actual, row in enumerate(confusion)
+        for guess, count in enumerate(row)
+        if actual != guess and count
+    ]
+    if not mistakes:
+        return "It made no mistake here."
+    count, actual, guess = max(mistakes, key=lambda mistake: mistake[0])
+    names = [f"“{shortened(classes[place], 40)}”" for place in (actual, guess)]
+    return f"The commonest mistake is {names[0]} taken for {names[1]}: {counted(count, 'row')}."

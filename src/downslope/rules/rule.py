@@ -1,0 +1,140 @@
+"""What an update rule is: which way to step, never how far.
+
+    params  ←  params − step_size · direction(gradient)
+
+A rule is a pair of pure functions over pytrees. `init` builds the state that the rule carries from
+step to step, `direction` turns a gradient into the direction that is *subtracted*. The step size is
+multiplied in by whoever calls the rule; a rule is told it only because a few papers need it. So one
+compiled program can race many learning rates, and a run can lower its own without compiling again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from downslope.errors import OptionError
+
+Params = Any
+RuleState = Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An update rule: the (init, direction) pair with its name and its defaults.
+
+    Args:
+        name: as typed on the command line, such as ``"adamw"``.
+        init: ``init(params) -> state``.
+        direction: ``direction(grads, state, params, **context) -> (direction, state)``. `grads`,
+            `params` and the returned direction have one structure and one set of shapes; the direction has
+            the dtypes of `params`. `context` may hold `step` (int, first is 0), `step_size`, `loss`
+            (scalars) and `key`; a rule names what it needs and ignores the rest.
+        learning_rate: the step size to use when the user names none (dimensionless, > 0).
+        hyperparameters: what the rule was made with; with `name`, enough to make it again.
+        evaluated: ``evaluated(params, state) -> params``: the weights to measure and to save, where they
+            differ from those at which the gradient is taken (Schedule-Free, averages). `None`: the same.
+        schedule: the schedule that suits the rule when the user names none: ``"cosine"``, or ``"constant"``
+            for the rules that do without.
+    """
+
+    name: str
+    init: Callable[[Params], RuleState]
+    direction: Callable[..., tuple[Params, RuleState]]
+    learning_rate: float
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    evaluated: Callable[[Params, RuleState], Params] | None = None
+    schedule: str = "cosine"
+
+    def as_optax(self, learning_rate: float | optax.Schedule) -> optax.GradientTransformationExtraArgs:
+        """Return this rule as an Optax transformation, whose updates are *added*: −learning_rate · direction.
+
+        Its `update` always needs the params: ``update(grads, state, params)``. The loss, for a rule that
+        reads it, is Optax's extra argument ``value``.
+
+        Args:
+            learning_rate: a number, or an Optax schedule (step → number).
+        """
+
+        def init(params: Params) -> tuple[jax.Array, RuleState]:
+            return jnp.zeros([], jnp.int32), self.init(params)
+
+        def update(updates, state, params=None, **context):
+            if params is None:
+                raise OptionError(
+                    f"the rule '{self.name}' needs the params: call update(grads, state, params)"
+                )
+            step, rule_state = state
+            step_size = jnp.asarray(learning_rate(step) if callable(learning_rate) else learning_rate)
+            context = {"loss": context.get("value"), **context, "step": step, "step_size": step_size}
+            direction, rule_state = self.direction(updates, rule_state, params, **context)
+            updates = jax.tree.map(lambda d: -jnp.asarray(step_size, d.dtype) * d, direction)
+            return updates, (step + 1, rule_state)
+
+        return optax.GradientTransformationExtraArgs(init, update)
+
+
+def chain(*rules: Rule | optax.GradientTransformation) -> Rule:
+    """Return the rules one after the other: the direction of each is the gradient of the next.
+
+    Name, default learning rate, schedule and evaluated weights are those of the last.
+
+    >>> from downslope.rules import adam, chain, sgd
+    >>> chain(sgd(), adam()).learning_rate == adam().learning_rate
+    True
+    """
+    if not rules:
+        raise OptionError("chain needs at least one rule, such as chain(clip_by_global_norm(1.0), adam())")
+    links = tuple(as_rule(rule) for rule in rules)
+    last = links[-1]
+
+    def init(params):
+        return tuple(link.init(params) for link in links)
+
+    def direction(grads, state, params, **context):
+        states = []
+        for link, link_state in zip(links, state, strict=True):
+            grads, link_state = link.direction(grads, link_state, params, **context)
+            states.append(link_state)
+        return grads, tuple(states)
+
+    def evaluated(params, state):
+        return params if last.evaluated is None else last.evaluated(params, state[-1])
+
+    return replace(
+        last,
+        init=init,
+        direction=direction,
+        evaluated=last.evaluated and evaluated,
+        hyperparameters={"chain": [{"name": link.name, **link.hyperparameters} for link in links]},
+    )
+
+
+def from_optax(transformation: optax.GradientTransformation, name: str = "optax") -> Rule:
+    """Return an Optax transformation as a rule.
+
+    Optax puts the learning rate and the minus sign inside, so the step size that fits is 1, and a
+    schedule multiplies the learning rate that is already there.
+    """
+    extended = optax.with_extra_args_support(transformation)
+
+    def direction(grads, state, params, *, loss=None, **context):
+        updates, state = extended.update(grads, state, params, value=loss, grad=grads)
+        return jax.tree.map(jnp.negative, updates), state
+
+    return Rule(name, extended.init, direction, learning_rate=1.0, schedule="constant")
+
+
+def as_rule(rule: Rule | optax.GradientTransformation) -> Rule:
+    """Return `rule` itself, or an Optax transformation wrapped as a rule; refuse anything else."""
+    if isinstance(rule, Rule):
+        return rule
+    if isinstance(rule, optax.GradientTransformation):
+        return from_optax(rule)
+    raise OptionError(
+        f"a rule must be made by Downslope, such as downslope.adam(), or be an Optax GradientTransformation; "
+        f"got {type(rule).__name__}"
+    )

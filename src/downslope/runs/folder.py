@@ -1,0 +1,169 @@
+"""A run folder: plain files, each written whole or not at all, none of which can run code.
+
+runs/<name>/
+config.json        every option, the resolved ones too
+summary.json       the result
+history.parquet    one row per epoch
+events.jsonl       what happened, one JSON object per line
+encoding.json      how columns became arrays
+evaluation.json    what the report draws of the test rows
+model.safetensors  weights and model state;  model.json names the architecture
+checkpoints/       Orbax
+report.html
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from downslope.errors import RunFolderError
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        ("epoch", pa.int64()),
+        ("step", pa.int64()),
+        ("train_loss", pa.float64()),
+        ("validation_loss", pa.float64()),
+        ("validation_metric", pa.float64()),
+        ("learning_rate", pa.float64()),
+        ("gradient_norm", pa.float64()),
+        ("seconds", pa.float64()),
+        ("examples_per_second", pa.float64()),
+    ]
+)
+
+
+def next_free(parent: Path, name: str) -> Path:
+    """Return ``parent/<name>-<n>`` with the smallest n above all that exist."""
+    taken = [re.fullmatch(re.escape(name) + r"-(\d+)", path.name) for path in parent.glob(f"{name}-*")]
+    return parent / f"{name}-{1 + max((int(match[1]) for match in taken if match), default=0)}"
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Raise RunFolderError where `folder` cannot become a run folder; change nothing.
+
+    With `overwrite`, a run folder or an empty folder may be replaced; never a folder of other things.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder}: is a file, not a folder; choose another --out")
+    if not any(folder.iterdir()):
+        return
+    if not (folder / "config.json").is_file():
+        raise RunFolderError(f"{folder}: holds files that are not a run's; choose another --out")
+    if not overwrite:
+        raise RunFolderError(
+            f"{folder}: holds a run already; add --overwrite to replace it, --resume {folder} to go on with "
+            f"it, or choose another --out"
+        )
+
+
+def create(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make an empty run folder with its config.json, in place of what `check_free` allowed to replace."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        fresh.chmod(0o755)
+        write_json(fresh / "config.json", config)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as JSON, atomically. Numbers that are not finite are refused: JSON has none."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run folder; RunFolderError where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(_missing(path)) from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{path}: damaged (not a JSON object); train again with --overwrite")
+    return content
+
+
+def append_event(folder: Path, event: Mapping[str, Any]) -> None:
+    """Add one line to events.jsonl."""
+    with open(folder / "events.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def history_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return the history as a table with one row per epoch."""
+    return pa.Table.from_pylist(rows, schema=HISTORY_SCHEMA)
+
+
+def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write history.parquet, atomically."""
+    table = history_table(rows)
+    _atomically(folder / "history.parquet", lambda temporary: pq.write_table(table, temporary))
+
+
+def read_history(folder: Path) -> pa.Table:
+    """Read history.parquet; RunFolderError where it is missing or damaged."""
+    path = folder / "history.parquet"
+    if not path.is_file():
+        raise RunFolderError(_missing(path))
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise RunFolderError(f"{path}: damaged ({str(error).splitlines()[0]}); train again") from None
+
+
+def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors, atomically."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    _atomically(path, lambda temporary: save_file(contiguous, temporary))
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays from safetensors; RunFolderError where the file is missing or damaged."""
+    if not path.is_file():
+        raise RunFolderError(_missing(path))
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
+
+
+def _missing(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"{path.parent}: no such run folder"
+    if not (path.parent / "config.json").is_file():
+        return f"{path.parent}: not a run folder (it has no config.json)"
+    if not (path.parent / "summary.json").is_file():
+        return f"{path.parent}: the run is not finished (no {path.name}); go on with --resume {path.parent}"
+    return f"{path.parent}: damaged run folder ({path.name} is missing); train again with --overwrite"
+
+
+def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write to a temporary file beside `path`, then give it the name: readers see the old or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

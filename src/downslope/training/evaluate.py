@@ -1,0 +1,63 @@
+"""How good are these weights on rows that were not trained on?"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from downslope.gradient.backprop import Batch
+from downslope.losses import Loss
+from downslope.models.functional import Model
+
+# evaluation(params, model_state, batch) -> (outputs, loss per example)
+Evaluation = Callable[[Any, Any, Batch], tuple[Any, Any]]
+
+
+class Evaluated(NamedTuple):
+    """What a network said about some rows.
+
+    Attributes:
+        outputs: (rows, outputs), raw: logits, or the standardised target.
+        loss: mean loss, weighted, in the units that training minimises.
+    """
+
+    outputs: Float[np.ndarray, "rows outputs"]
+    loss: float
+
+
+def make_evaluation(model: Model, loss: Loss) -> Evaluation:
+    """Return ``evaluation(params, model_state, batch) -> (outputs, losses)`` of the network as it is used."""
+
+    def evaluation(params: Any, model_state: Any, batch: Batch) -> tuple[Any, Any]:
+        outputs, _ = model.apply(params, model_state, batch.inputs, key=None, train=False)
+        return outputs.astype(jnp.float32), loss.per_example(outputs, batch.targets)
+
+    return evaluation
+
+
+def cut(rows: Batch, size: int) -> list[Batch]:
+    """Cut rows into batches of one fixed `size` on the device, so that any number of rows is one program.
+
+    The last is filled up with copies of its first row, of weight 0.
+    """
+    n_rows = len(rows.weights)
+    batches = []
+    for start in range(0, n_rows, size):
+        places = np.arange(start, start + size)
+        batch = jax.tree.map(lambda array: array[np.where(places < n_rows, places, start)], rows)  # noqa: B023
+        batches.append(jax.device_put(batch._replace(weights=np.where(places < n_rows, batch.weights, 0.0))))
+    return batches
+
+
+def evaluate(
+    evaluation: Evaluation, params: Any, model_state: Any, batches: list[Batch], n_rows: int
+) -> Evaluated:
+    """Run `evaluation` over batches made by `cut`."""
+    answers = [evaluation(params, model_state, batch) for batch in batches]  # all queued before any is read
+    outputs = np.concatenate([np.asarray(outputs) for outputs, _ in answers])[:n_rows]
+    losses = np.concatenate([np.asarray(losses, np.float64) for _, losses in answers])[:n_rows]
+    weights = np.concatenate([np.asarray(batch.weights, np.float64) for batch in batches])[:n_rows]
+    return Evaluated(outputs, float(np.average(losses, weights=weights)))

@@ -1,0 +1,363 @@
+"""The descent: epochs of compiled stretches, with the host awake only between them.
+
+for each epoch:
+for each stretch of the epoch:  step, step, step, …      (compiled, on the device)
+measure on the validation rows; keep the weights if they are the best so far
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from downslope.data.batches import padded_order
+from downslope.data.order import epoch_order
+from downslope.gradient.backprop import Batch
+from downslope.rules.rule import Rule
+from downslope.stepsize.schedule import Schedule
+from downslope.training.checkpoint import Checkpoints
+from downslope.training.evaluate import Evaluation, cut, evaluate
+from downslope.training.events import Event, Listener, tell
+from downslope.training.interrupt import interrupts
+from downslope.training.progress import Progress, finite_or_none
+from downslope.training.state import TrainState
+from downslope.training.step import Pace, Step
+from downslope.training.stretch import Stretch, empty_trace, make_stretch
+
+SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
+EVALUATION_ROWS = 8192  # rows evaluated at once, at most
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to descend and how fast.
+
+    Attributes:
+        epochs: passes over the training rows, at most.
+        batch_size: rows averaged into one gradient.
+        learning_rate: > 0.
+        seed: what the order of the rows and dropout are a function of.
+        patience: epochs without a better validation loss before stopping; None: never.
+        max_seconds: training time, at most; None: no limit.
+        checkpoint_every: seconds between checkpoints, at least.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    patience: int | None = None
+    max_seconds: float | None = None
+    checkpoint_every: float = 30.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is descended: the parts that compiled code is made of, and the rows.
+
+    Attributes:
+        step: one step downhill (`training.step.make_step`).
+        rule, schedule: those inside `step`.
+        evaluation: outputs and losses in evaluation mode (`training.evaluate.make_evaluation`), jitted.
+        score: outputs of the validation rows → the number people read (accuracy or R²).
+        train, validation: rows in memory; `validation` is None where there are none.
+    """
+
+    step: Step
+    rule: Rule
+    schedule: Schedule
+    evaluation: Evaluation
+    score: Callable[[np.ndarray], float]
+    train: Batch
+    validation: Batch | None
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where a descent ended.
+
+    Attributes:
+        params, model_state: the kept weights: best on the validation rows, or the last finite ones.
+        progress: history, best epoch, why it stopped.
+        compile_seconds: time spent compiling.
+    """
+
+    params: Any
+    model_state: Any
+    progress: Progress
+    compile_seconds: float
+
+
+def descend(
+    problem: Problem,
+    plan: Plan,
+    state: TrainState,
+    *,
+    listeners: Sequence[Listener] = (),
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+) -> Descent:
+    """Train until the plan, the validation loss, the clock or the user says stop.
+
+    Args:
+        problem: what is descended.
+        plan: how long and how fast.
+        state: where to start (`training.state.initial_state`).
+        listeners: told what happens.
+        checkpoints: where to save; None: nowhere.
+        resume: go on from the newest checkpoint instead of `state`.
+
+    Returns:
+        The kept weights and the history. A loss that is not finite is a result too
+        (``progress.failed``), with the last weights that were measured and finite.
+    """
+    session = _Session(problem, plan, state, listeners, checkpoints)
+    if resume:
+        session.restore()
+    with interrupts() as interrupted:
+        while not session.progress.stopped_because:
+            session.run_stretch()
+            if session.epoch_is_complete and not session.progress.stopped_because:
+                session.close_epoch()
+            session.check_limits(interrupted())
+            session.save_if_due()
+    session.finish()
+    params, model_state = session.kept
+    return Descent(params, model_state, session.progress, session.compile_seconds)
+
+
+class _Session:
+    """One sitting of a descent: the compiled programs, the arrays on the device, the clock."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        state: TrainState,
+        listeners: Sequence[Listener],
+        checkpoints: Checkpoints | None,
+    ):
+        self.problem, self.plan = problem, plan
+        self.listeners, self.checkpoints = listeners, checkpoints
+        self.progress = Progress()
+        self.n_rows = len(problem.train.weights)
+        self.steps_per_epoch = -(-self.n_rows // plan.batch_size)
+        self.pace = Pace(jnp.float32(plan.learning_rate), jnp.float32(plan.epochs * self.steps_per_epoch))
+        self.key = jax.random.fold_in(jax.random.key(plan.seed), 1)  # 0 is the initial weights' purpose
+        self.order = self._order()
+        self.state, self.trace = state, empty_trace(self.steps_per_epoch)
+        self.data = jax.device_put(problem.train)
+        self._compile()
+        self.kept = self.weights(self.state)
+        self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
+        self.seconds_before = 0.0
+        self.started = self.last_saved = time.monotonic()
+
+    def _compile(self) -> None:
+        began = time.monotonic()
+        self.stretch: Callable[..., Any] = (
+            jax.jit(make_stretch(self.problem.step), donate_argnums=(0, 1))
+            .lower(self.state, self.trace, self.data, self._stretch(0), self.pace)
+            .compile()
+        )
+        self.weights: Callable[..., Any] = (
+            jax.jit(_kept_weights(self.problem.rule)).lower(self.state).compile()
+        )
+        if self.problem.validation is not None:
+            self.validation = cut(self.problem.validation, evaluation_size(self.problem.validation))
+            params, model_state = self.weights(self.state)
+            jax.block_until_ready(self.problem.evaluation(params, model_state, self.validation[0]))
+        self.compile_seconds = time.monotonic() - began
+        self._tell("compiled", f"compiled in {self.compile_seconds:.1f} s")
+
+    def _order(self) -> np.ndarray:
+        return padded_order(
+            epoch_order(self.plan.seed, self.progress.epoch, self.n_rows), self.plan.batch_size
+        )
+
+    def _stretch(self, stop: int) -> Stretch:
+        n_rows, start = np.int32(self.n_rows), np.int32(self.progress.position)
+        return Stretch(self.order, n_rows, start, np.int32(stop), self.key)
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    @property
+    def epoch_is_complete(self) -> bool:
+        return self.progress.position == self.steps_per_epoch
+
+    @property
+    def steps_done(self) -> int:
+        return self.progress.epoch * self.steps_per_epoch + self.progress.position
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint."""
+        assert self.checkpoints is not None
+        arrays, progress = self.checkpoints.restore((self.state, self.trace, self.kept))
+        self.state, self.trace, self.kept = arrays
+        self.progress = Progress.from_json(progress)
+        self.order = self._order()
+        self.seconds_before = self.progress.seconds
+        where = f"step {self.steps_done:,} (epoch {self.progress.epoch + 1})"
+        over = self.progress.stopped_because
+        message = f"nothing left to do: {over}" if over else f"resumed at {where}"
+        self._tell("resumed", message, {"history": self.progress.history})
+
+    def run_stretch(self) -> None:
+        """Do as many steps as fit into a blink, at most to the end of the epoch."""
+        if self.epoch_is_complete:  # a checkpoint taken between the last step and the measuring
+            return
+        wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
+        first, stop = self.progress.position, min(self.progress.position + wanted, self.steps_per_epoch)
+        began = time.monotonic()
+        self.state, self.trace, done = self.stretch(
+            self.state, self.trace, self.data, self._stretch(stop), self.pace
+        )
+        self.progress.position = int(done)
+        self.seconds_per_step = max((time.monotonic() - began) / (self.progress.position - first), 1e-7)
+        last_loss = float(self.trace.losses[self.progress.position - 1])
+        if not np.isfinite(last_loss):
+            self._stop_at_non_finite(last_loss)
+        elif not self.epoch_is_complete:
+            self._tell("progress", values={"loss": last_loss, "seconds_per_step": self.seconds_per_step})
+
+    def close_epoch(self) -> None:
+        """Measure, write the epoch's row, keep the weights if they are the best so far, open the next."""
+        weights = self.weights(self.state)
+        progress = self.progress
+        row = self._row()
+        if self.problem.validation is not None:
+            measured = evaluate(
+                self.problem.evaluation, *weights, self.validation, len(self.problem.validation.weights)
+            )
+            row["validation_loss"] = finite_or_none(measured.loss)
+            row["validation_metric"] = finite_or_none(self.problem.score(measured.outputs))
+            loss = measured.loss
+        else:
+            loss = -float(row["epoch"])  # nothing to choose by: the last finite weights are kept
+        if loss < progress.best_loss:
+            self.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
+        progress.history.append(row)
+        progress.epoch, progress.position = progress.epoch + 1, 0
+        self._tell("epoch", values=row)
+        self.trace, self.order = empty_trace(self.steps_per_epoch), self._order()
+
+    def _row(self) -> dict[str, Any]:
+        progress, done = self.progress, self.progress.position
+        losses = np.asarray(self.trace.losses[:done], np.float64)
+        rows_of = np.full(done, float(self.plan.batch_size))
+        rows_of[-1] = min(self.n_rows - (done - 1) * self.plan.batch_size, self.plan.batch_size)
+        seconds = self.seconds
+        since = seconds - (progress.history[-1]["seconds"] if progress.history else 0.0)
+        last_step = np.float32(self.steps_done - 1)
+        return {
+            "epoch": progress.epoch + 1,
+            "step": self.steps_done,
+            "train_loss": float(np.average(losses, weights=rows_of)),
+            "validation_loss": None,
+            "validation_metric": None,
+            "learning_rate": float(
+                self.plan.learning_rate * self.problem.schedule(last_step, self.pace.total_steps)
+            ),
+            "gradient_norm": finite_or_none(float(np.nanmean(self.trace.gradient_norms))),
+            "seconds": seconds,
+            "examples_per_second": rows_of.sum() / max(since, 1e-9),
+        }
+
+    def check_limits(self, interrupted: bool) -> None:
+        """Say why to stop, where there is a reason."""
+        progress, plan = self.progress, self.plan
+        if progress.stopped_because:
+            return
+        waited = progress.epoch - progress.best_epoch
+        if progress.epoch >= plan.epochs:
+            progress.stopped_because = f"all {plan.epochs} epochs done"
+        elif plan.patience is not None and self.problem.validation is not None and waited >= plan.patience:
+            progress.stopped_because = f"no better validation loss in {waited} epochs"
+            self._tell("early-stop", f"{progress.stopped_because}; kept epoch {progress.best_epoch}")
+        elif plan.max_seconds is not None and self.seconds >= plan.max_seconds:
+            if progress.position > 0:
+                self.close_epoch()
+            progress.stopped_because = f"time limit of {plan.max_seconds:g} s"
+            self._tell("time-limit", progress.stopped_because)
+        elif interrupted:
+            progress.stopped_because = "interrupted"
+            self._tell("interrupted", f"interrupted at step {self.steps_done:,} (epoch {progress.epoch + 1})")
+
+    def _stop_at_non_finite(self, loss: float) -> None:
+        progress = self.progress
+        before = np.asarray(self.trace.losses[: progress.position - 1], np.float64)
+        earlier = [row["train_loss"] for row in progress.history[:1]] or before[:1].tolist() or [float("nan")]
+        latest = before[-1] if len(before) else earlier[0]
+        why = (
+            f"it had risen from {earlier[0]:.3g} to {latest:.3g}: the steps are too large"
+            if latest > 2 * earlier[0]
+            else f"it was {latest:.3g} just before: one step was too large, or the loss has no value there"
+        )
+        where = f"step {self.steps_done:,} (epoch {progress.epoch + 1})"
+        progress.failed = True
+        smaller = self.plan.learning_rate / 10
+        progress.stopped_because = (
+            f"the loss became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
+        )
+        kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
+        self._tell(
+            "non-finite", f"{progress.stopped_because}. Kept the weights of {kept}", {"loss": str(loss)}
+        )
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint in the background when the last is old enough."""
+        if (
+            time.monotonic() - self.last_saved >= self.plan.checkpoint_every
+            and not self.progress.stopped_because
+        ):
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint in the background."""
+        if self.checkpoints is None:
+            return
+        self.progress.seconds = self.seconds
+        self.checkpoints.save(self.steps_done, (self.state, self.trace, self.kept), self.resumable())
+        self.last_saved = time.monotonic()
+        self._tell("checkpoint", f"checkpoint at step {self.steps_done:,}")
+
+    def resumable(self) -> dict[str, Any]:
+        """Return the progress to store: an interruption is no reason to stop when the run is resumed."""
+        content = self.progress.to_json()
+        return (
+            {**content, "stopped_because": ""} if self.progress.stopped_because == "interrupted" else content
+        )
+
+    def finish(self) -> None:
+        """Save the end, and say so."""
+        self.progress.seconds = self.seconds
+        if not self.progress.failed:
+            self.save()
+        self._tell("finished", self.progress.stopped_because)
+
+    def _tell(self, kind: str, message: str = "", values: dict[str, Any] | None = None) -> None:
+        seconds = self.seconds if hasattr(self, "started") else 0.0
+        tell(
+            self.listeners, Event(kind, self.steps_done, self.progress.epoch, seconds, message, values or {})
+        )
+
+
+def evaluation_size(rows: Batch) -> int:
+    """Return how many rows to evaluate at once: a power of two that holds them all, up to a limit."""
+    return min(EVALUATION_ROWS, 1 << max(5, (len(rows.weights) - 1).bit_length()))
+
+
+def _kept_weights(rule: Rule) -> Callable[[TrainState], tuple[Any, Any]]:
+    """Return the function that copies the weights to measure out of a state that is about to be reused."""
+
+    def weights(state: TrainState) -> tuple[Any, Any]:
+        params = rule.evaluated(state.params, state.rule_state) if rule.evaluated else state.params
+        return jax.tree.map(jnp.copy, (params, state.model_state))
+
+    return weights

@@ -1,0 +1,229 @@
+"""Descend any differentiable loss: the third way in, for those who bring their own."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from downslope import pytrees
+from downslope.data.batches import padded_order
+from downslope.data.order import epoch_order
+from downslope.errors import NonFiniteError, OptionError
+from downslope.gradient.backprop import Batch, Objective, weighted_mean
+from downslope.rules.adam import adam
+from downslope.rules.rule import Rule, as_rule
+from downslope.stepsize.schedule import schedule_by_name
+from downslope.training.interrupt import interrupts
+from downslope.training.state import TrainState, initial_state
+from downslope.training.step import Pace, make_step
+from downslope.training.stretch import Stretch, empty_trace, make_stretch
+
+LONGEST_STRETCH = 10_000  # steps in one compiled call, so that Ctrl-C is heard
+
+
+@dataclass(frozen=True)
+class MinimizeResult:
+    """Where a minimisation ended.
+
+    Attributes:
+        params: the end of the path, in the structure of the start.
+        loss: at `params`; with `data`, of all rows together. A float.
+        losses: (steps,), float32: the loss of each step's batch, before that step.
+        gradient_norms: ‖gradient‖₂ at every 16th step, float32.
+        steps: updates done.
+        seconds: wall-clock time, compiling included.
+        stopped_because: ``"all steps done"`` or ``"interrupted"``.
+    """
+
+    params: Any
+    loss: float
+    losses: np.ndarray
+    gradient_norms: np.ndarray
+    steps: int
+    seconds: float
+    stopped_because: str
+
+
+def minimize(
+    loss: Callable[..., Any],
+    params: Any,
+    *,
+    rule: Rule | optax.GradientTransformation | None = None,
+    step_size: float | None = None,
+    steps: int | None = None,
+    data: Sequence[Any] | None = None,
+    batch_size: int | None = None,
+    epochs: int | None = None,
+    schedule: str = "constant",
+    seed: int = 0,
+) -> MinimizeResult:
+    """Minimise `loss` from `params` by gradient descent, many steps per compiled call.
+
+    Args:
+        loss: ``loss(params)``, or ``loss(params, *data)`` with `data`. It returns a scalar, or one number
+            per row (rows,), whose mean is minimised; then a last, smaller batch is padded instead of
+            compiled apart. A loss that takes ``key`` gets a fresh random key at every step.
+        params: a pytree of floating-point arrays.
+        rule: which way to step; `downslope.adam()` if None. Any Optax transformation is accepted.
+        step_size: > 0; the rule's own default if None.
+        steps: updates in all; 1000 if neither `steps` nor `epochs` is given.
+        data: arrays of equal length along the first axis.
+        batch_size: rows per gradient; all of them if None.
+        epochs: passes over the rows, instead of `steps`.
+        schedule: how the step size changes over the steps: a name of `stepsize.schedule.SCHEDULES`.
+        seed: fixes the order of the rows and the keys.
+
+    Raises:
+        OptionError: arguments that do not fit together.
+        NonFiniteError: the loss stopped being a number; its ``result`` holds the last finite params.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> result = minimize(lambda x: jnp.sum((x - 3.0) ** 2), jnp.zeros(2), step_size=0.1, steps=300)
+        >>> bool(jnp.allclose(result.params, 3.0, atol=1e-2))
+        True
+    """
+    began = time.monotonic()
+    rule = as_rule(rule) if rule is not None else adam()
+    step_size = rule.learning_rate if step_size is None else step_size
+    params = jax.tree.map(jnp.asarray, params)
+    rows, n_rows = _rows(data)
+    batch_size = _check(params, step_size, n_rows, batch_size, steps, epochs)
+    if epochs is not None:
+        steps = epochs * -(-n_rows // batch_size)
+    steps = 1000 if steps is None else steps
+
+    key = jax.random.key(seed)
+    objective, by_row = _objective(loss, params, rows, key)
+    step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0))
+    run = jax.jit(make_stretch(step), donate_argnums=(0, 1))
+    copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+    state = copy(initial_state(params, (), rule))  # the caller's arrays stay the caller's
+    pace = Pace(jnp.float32(step_size), jnp.float32(steps))
+    losses, norms = [], []
+    stopped_because = "all steps done"
+    with interrupts() as interrupted:
+        for stretch in _stretches(n_rows, batch_size, steps, seed, by_row, key):
+            if interrupted():
+                stopped_because = "interrupted"
+                break
+            before = copy(state)
+            state, trace, done = run(state, empty_trace(int(stretch.stop)), rows, stretch, pace)
+            losses.append(np.asarray(trace.losses)[: int(done)])
+            norms.append(np.asarray(trace.gradient_norms))
+            if not np.isfinite(losses[-1][-1]):  # again, up to the last params whose loss was finite
+                again = stretch._replace(stop=np.int32(max(int(done) - 2, 0)))
+                state, _, _ = run(before, empty_trace(int(stretch.stop)), rows, again, pace)
+                stopped_because = "the loss is not finite"
+                break
+    result = _result(state, rule, objective, rows, losses, norms, began, stopped_because)
+    if len(result.losses) and not np.isfinite(result.losses[-1]):
+        raise NonFiniteError(
+            f"the loss became {result.losses[-1]} at step {len(result.losses) - 1}; it began at "
+            f"{result.losses[0]:.3g}. Try a step_size below {step_size:g}; this error's .result has the last "
+            "finite params",
+            result,
+        )
+    return result
+
+
+def _rows(data: Sequence[Any] | None) -> tuple[Batch, int]:
+    """Return the rows as one batch on the device, and how many there are; without data, one empty row."""
+    if data is None:
+        return Batch((), (), jnp.ones(1, jnp.float32)), 1
+    arrays = tuple(jnp.asarray(array) for array in data)
+    lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
+    if len(lengths) != 1 or lengths == {0}:
+        raise OptionError(f"data: needs arrays with equally many rows; got {sorted(lengths)}")
+    n_rows = lengths.pop()
+    return Batch(arrays, (), jnp.ones(n_rows, jnp.float32)), n_rows
+
+
+def _check(params: Any, step_size: float, n_rows: int, batch_size: Any, steps: Any, epochs: Any) -> int:
+    """Return the batch size, after refusing what cannot be meant."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise OptionError(f"params: '{pytrees.path_name(path)}' is {leaf.dtype}, not floating point")
+    if not step_size > 0:
+        raise OptionError(f"step_size must be positive, got {step_size!r}")
+    if steps is not None and epochs is not None:
+        raise OptionError("give steps or epochs, not both")
+    for name, value in (("steps", steps), ("epochs", epochs), ("batch_size", batch_size)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise OptionError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return n_rows if batch_size is None else min(batch_size, n_rows)
+
+
+def _objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -> tuple[Objective, bool]:
+    """Return the loss as an objective, and whether it gives one number per row."""
+    takes_key = "key" in inspect.signature(loss).parameters
+
+    def value(params: Any, inputs: tuple[Any, ...], key: Any) -> Any:
+        return jnp.asarray(loss(params, *inputs, **({"key": key} if takes_key else {})))
+
+    shape = jax.eval_shape(value, params, rows.inputs, key).shape
+    by_row = bool(rows.inputs) and shape == rows.weights.shape
+    if shape != () and not by_row:
+        raise OptionError(f"loss: must return a scalar, or one number per row; it returns shape {shape}")
+
+    def objective(params: Any, model_state: Any, batch: Batch, key: Any) -> tuple[Any, Any]:
+        values = value(params, batch.inputs, key)
+        return (weighted_mean(values, batch.weights) if by_row else values), model_state
+
+    return objective, by_row
+
+
+def _stretches(
+    n_rows: int, batch_size: int, steps: int, seed: int, by_row: bool, key: Any
+) -> Iterator[Stretch]:
+    """Yield the steps in stretches, each one compiled call.
+
+    A loss by row pads the last batch of an epoch with weight 0. A scalar loss knows no weights, so its
+    last batch keeps its own size, and is a program of its own.
+    """
+
+    def stretch(rows: np.ndarray, size: int, count: int) -> Stretch:
+        order = padded_order(rows, size)
+        return Stretch(order, np.int32(len(rows)), np.int32(0), np.int32(count), key)
+
+    if batch_size == n_rows:
+        for done in range(0, steps, LONGEST_STRETCH):
+            yield stretch(np.arange(n_rows), n_rows, min(LONGEST_STRETCH, steps - done))
+        return
+    steps_per_epoch = -(-n_rows // batch_size)
+    for epoch in range(-(-steps // steps_per_epoch)):
+        count = min(steps_per_epoch, steps - epoch * steps_per_epoch)
+        rows = epoch_order(seed, epoch, n_rows)[: count * batch_size]
+        whole = len(rows) if by_row else len(rows) // batch_size * batch_size
+        yield stretch(rows[:whole], batch_size, -(-whole // batch_size))
+        if whole < len(rows):
+            yield stretch(rows[whole:], len(rows) - whole, 1)
+
+
+def _result(
+    state: TrainState,
+    rule: Rule,
+    objective: Objective,
+    rows: Batch,
+    losses: list[np.ndarray],
+    norms: list[np.ndarray],
+    began: float,
+    stopped_because: str,
+) -> MinimizeResult:
+    params = rule.evaluated(state.params, state.rule_state) if rule.evaluated else state.params
+    loss, _ = jax.jit(objective)(params, (), rows, jax.random.key(0))
+    return MinimizeResult(
+        params=params,
+        loss=float(loss),
+        losses=np.concatenate(losses) if losses else np.zeros(0, np.float32),
+        gradient_norms=np.concatenate(norms) if norms else np.zeros(0, np.float32),
+        steps=int(state.step),
+        seconds=time.monotonic() - began,
+        stopped_because=stopped_because,
+    )

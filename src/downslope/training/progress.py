@@ -1,0 +1,45 @@
+"""What the host remembers of a descent: plain numbers that go to disk as JSON with every checkpoint."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """How far a descent has come.
+
+    Attributes:
+        epoch: epochs completed.
+        position: steps done of the epoch that is under way.
+        seconds: training time so far, over all sessions, in seconds.
+        history: one row per completed epoch (columns: `row_of` in training.loop).
+        best_epoch: the epoch whose weights are kept; 0 is the start.
+        best_loss: its validation loss; infinite before the first.
+        stopped_because: why the descent is over; empty while it is not.
+        failed: whether it is over because a number was not finite.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    stopped_because: str = ""
+    failed: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content as JSON knows it: infinity becomes null."""
+        return {**asdict(self), "best_loss": finite_or_none(self.best_loss)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Progress":
+        """Read what `to_json` wrote."""
+        best_loss = content["best_loss"]
+        return cls(**{**content, "best_loss": math.inf if best_loss is None else best_loss})
+
+
+def finite_or_none(number: float) -> float | None:
+    """Return `number`, or None where JSON and Parquet readers would stumble over infinity or NaN."""
+    return number if math.isfinite(number) else None

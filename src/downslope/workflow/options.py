@@ -1,0 +1,144 @@
+"""Every option of a training run, and the check that each value makes sense before anything is read."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from downslope.data.target import TASKS, Task
+from downslope.errors import OptionError, did_you_mean
+from downslope.losses import LOSSES
+from downslope.models.layers import ACTIVATIONS
+from downslope.rules.registry import RULES
+from downslope.stepsize.schedule import SCHEDULES
+
+MODELS = ("linear", "mlp")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user may say about a run. `None` means: chosen from the data, and printed.
+
+    Attributes:
+        target: column to predict.
+        task: ``"classification"`` or ``"regression"``; None: from the target's values.
+        test: data to test on, of the same columns; None: a share of the rows is held out.
+        test_fraction: share of the rows held out to test on, 0 ≤ fraction < 1.
+        validation_fraction: share of the rows held out to choose the best weights, 0 ≤ fraction < 1.
+        drop: columns to leave out.
+        header: whether the first line of a text file names the columns.
+        delimiter: what separates the cells of a text file; None: found out.
+        model: ``"mlp"`` or ``"linear"``.
+        hidden: width of each hidden layer of the mlp.
+        activation: one of `models.layers.ACTIVATIONS`.
+        batch_norm, layer_norm: normalise over the batch, or over the units.
+        dropout: share of units silenced at each training step, 0 ≤ dropout < 1; None: 0.1 in the mlp.
+        ramps: into how many steps each number is also cut (`models.layers.ramps`), ≥ 0; None: by the rows.
+        loss: one of `losses.LOSSES`; None: by task.
+        optimizer: a name of `rules.registry.RULES`, a `Rule`, or an Optax transformation.
+        learning_rate: > 0; None: the rule's default.
+        schedule: one of `stepsize.schedule.SCHEDULES`; None: what suits the rule.
+        weight_decay: ≥ 0; None: the rule's default.
+        batch_size: rows per gradient, or ``"full"`` for all of them; None: by the number of rows.
+        epochs: passes over the training rows, at most; None: by the number of rows.
+        max_seconds: training time, at most.
+        early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
+        seed: an integer ≥ 0; the same seed gives the same run, bit for bit, on the same machine.
+        checkpoint_every: seconds between checkpoints, ≥ 0.
+    """
+
+    target: str | None = None
+    task: Task | None = None
+    test: Any = None
+    test_fraction: float = 0.2
+    validation_fraction: float = 0.1
+    drop: Sequence[str] = ()
+    header: bool = True
+    delimiter: str | None = None
+    model: str = "mlp"
+    hidden: Sequence[int] | None = None
+    activation: str = "silu"
+    batch_norm: bool = False
+    layer_norm: bool = False
+    dropout: float | None = None
+    ramps: int | None = None
+    loss: str | None = None
+    optimizer: Any = "adamw"
+    learning_rate: float | None = None
+    schedule: str | None = None
+    weight_decay: float | None = None
+    batch_size: int | str | None = None
+    epochs: int | None = None
+    max_seconds: float | None = None
+    early_stopping: bool = True
+    seed: int = 0
+    checkpoint_every: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no data could make right."""
+        _among("model", self.model, MODELS)
+        _among("activation", self.activation, ACTIVATIONS)
+        _among("task", self.task, TASKS)
+        _among("loss", self.loss, LOSSES)
+        _among("schedule", self.schedule, SCHEDULES)
+        if isinstance(self.optimizer, str):
+            _among("optimizer", self.optimizer, RULES)
+        _number("test_fraction", self.test_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1)
+        _number(
+            "validation_fraction", self.validation_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1
+        )
+        _number("dropout", self.dropout, "at least 0 and below 1", lambda x: 0 <= x < 1)
+        _number("learning_rate", self.learning_rate, "above 0", lambda x: x > 0)
+        _number("weight_decay", self.weight_decay, "at least 0", lambda x: x >= 0)
+        _number("max_seconds", self.max_seconds, "above 0", lambda x: x > 0)
+        _number("checkpoint_every", self.checkpoint_every, "at least 0", lambda x: x >= 0)
+        _whole("epochs", self.epochs, 1)
+        _whole("ramps", self.ramps, 0)
+        _whole("seed", self.seed, 0)
+        if self.batch_size != "full":
+            _whole("batch_size", self.batch_size, 1, " or 'full'")
+        for width in self.hidden or ():
+            _whole("hidden", width, 1, " for each layer, such as 256,256")
+        if self.test is not None and self.test_fraction != TrainOptions.test_fraction:
+            raise OptionError("--test and --test-fraction exclude each other; give one of them")
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise OptionError(f"--delimiter must be one character, such as ';', got {self.delimiter!r}")
+        if self.model == "linear" and (self.hidden or self.dropout or self.batch_norm or self.layer_norm):
+            raise OptionError(
+                "--model linear has no hidden layers: leave out --hidden, --dropout and the norms"
+            )
+
+
+def options_from(given: Mapping[str, Any]) -> TrainOptions:
+    """Return the options of a library call; OptionError for a name that does not exist."""
+    known = [field.name for field in fields(TrainOptions)]
+    for name in given:
+        if name not in known:
+            raise OptionError(f"train() has no argument '{name}'.{did_you_mean(name, known)}")
+    return TrainOptions(**given)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _among(name: str, value: str | None, allowed: Any) -> None:
+    if value is None or value in allowed:
+        return
+    near = did_you_mean(str(value), allowed)
+    raise OptionError(f"{_flag(name)}: unknown '{value}'.{near} Choose one of {', '.join(allowed)}")
+
+
+def _number(name: str, value: Any, allowed: str, holds: Any) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not holds(value):
+        raise OptionError(f"{_flag(name)} must be a number {allowed}, got {value!r}")
+
+
+def _whole(name: str, value: Any, least: int, more: str = "") -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise OptionError(f"{_flag(name)} must be a whole number of at least {least}{more}, got {value!r}")

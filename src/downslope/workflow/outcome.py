@@ -1,0 +1,94 @@
+"""What a run leaves behind: the summary, the weights, the history and the report."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from downslope import pytrees
+from downslope.report.page import write_report
+from downslope.runs import folder as runs
+from downslope.training.evaluate import Evaluated
+from downslope.training.loop import Descent
+from downslope.training.progress import finite_or_none
+from downslope.workflow import measure
+from downslope.workflow.job import Job
+from downslope.workflow.trained import Trained
+
+VERSIONS_OF = ("downslope", "jax", "jaxlib", "flax", "optax", "numpy", "pyarrow")
+
+
+def create(folder: Path, job: Job) -> None:
+    """Make the run folder, with all that is known before the first step."""
+    runs.create(folder, job.config)
+    encoding = job.prepared.encoding
+    runs.write_json(folder / "encoding.json", {**encoding.to_json(), "describe": encoding.describe()})
+
+
+def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[str, Any]:
+    """Return the content of summary.json.
+
+    `measured` holds the raw outputs and the loss of every split that has rows.
+    """
+    prepared, plan, progress = job.prepared, job.plan, descent.progress
+    metrics = {
+        name: measure.metrics_of(prepared.loss, prepared.encoding, measured[name], np.asarray(rows.targets))
+        for name, rows in prepared.rows.items()
+    }
+    return {
+        "data": prepared.name,
+        "task": prepared.encoding.task,
+        "target": prepared.encoding.target,
+        "model": str(job.architecture),
+        "n_params": pytrees.count(descent.params),
+        "rows": {name: len(rows.weights) for name, rows in prepared.rows.items()},
+        "loss": prepared.loss.name,
+        "optimizer": job.rule.name,
+        "learning_rate": plan.learning_rate,
+        "schedule": job.config["schedule"],
+        "batch_size": plan.batch_size,
+        "precision": "float32",
+        "steps": progress.history[-1]["step"] if progress.history else 0,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "stopped_because": progress.stopped_because,
+        "metrics": {
+            split: {name: finite_or_none(value) for name, value in values.items()}
+            for split, values in metrics.items()
+        },
+        "seconds": {
+            "read": job.read_seconds,
+            "compile": descent.compile_seconds,
+            "tune": 0.0,
+            "train": progress.seconds,
+            "total": 0.0,
+        },
+        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()[:1]],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in VERSIONS_OF},
+        },
+    }
+
+
+def save(
+    job: Job,
+    trained: Trained,
+    summary: dict[str, Any],
+    history: list[dict[str, Any]],
+    measured: dict[str, Evaluated],
+) -> None:
+    """Write everything into the run folder; summary.json last but the report, for it says: finished."""
+    folder = job.folder
+    assert folder is not None
+    split = next(name for name in ("test", "validation", "train") if name in measured)
+    targets = np.asarray(job.prepared.rows[split].targets)
+    drawn = measure.drawn(split, job.prepared.loss, job.prepared.encoding, measured[split].outputs, targets)
+    trained.save(folder)
+    runs.write_history(folder, history)
+    runs.write_json(folder / "evaluation.json", drawn)
+    runs.write_json(folder / "summary.json", summary)
+    write_report(folder)

@@ -1,0 +1,178 @@
+"""The main job: data in, a trained, measured, saved and explained network out."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from downslope.data.encoding import Inputs
+from downslope.errors import NonFiniteError
+from downslope.gradient.backprop import training_objective
+from downslope.runs import folder as runs
+from downslope.stepsize.schedule import schedule_by_name
+from downslope.training.checkpoint import Checkpoints
+from downslope.training.evaluate import cut, evaluate, make_evaluation
+from downslope.training.events import PASSING, Event, Listener
+from downslope.training.loop import Problem, descend, evaluation_size
+from downslope.training.state import TrainState, initial_state
+from downslope.training.step import make_step
+from downslope.workflow import measure, outcome, words
+from downslope.workflow.display import Display
+from downslope.workflow.job import Job, new_job, resumed_job
+from downslope.workflow.options import options_from
+from downslope.workflow.run import Run
+from downslope.workflow.trained import Trained
+
+SECONDS_BETWEEN_HISTORIES = 2.0  # how far the history on disk may lag behind a run that is watched
+
+
+def train(
+    data: Any = "digits",
+    y: Any = None,
+    *,
+    out: str | Path | bool | None = None,
+    overwrite: bool = False,
+    resume: str | Path | None = None,
+    quiet: bool = False,
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Run:
+    """Train a network on a table and return the run.
+
+    Args:
+        data: a bundled name (``"digits"``, ``"iris"``, ``"wine"``, ``"breast_cancer"``, ``"diabetes"``), a
+            CSV, TSV or Parquet file, a pandas, polars or pyarrow frame, or a NumPy array (rows, columns).
+        y: the targets (rows,) where `data` is an array.
+        out: the run folder; None: ``runs/<data>-<n>``; False: nothing is written.
+        overwrite: replace the run that `out` holds.
+        resume: go on with the run in this folder, with its options; `data` is needed only where it was
+            not a file or a bundled name, `optimizer` only where it was an Optax transformation.
+        quiet: print nothing.
+        listeners: functions of one `training.events.Event`, called as it happens.
+        options: the fields of `TrainOptions`, by name: ``target="price"``, ``hidden=(128, 128)``, …
+
+    Returns:
+        A `Run` with ``.summary``, ``.history``, ``.predict(…)``, ``.evaluate(…)`` and ``.params``.
+
+    Raises:
+        InputError: something is wrong with the data or an option; nothing was written.
+        NonFiniteError: the loss stopped being a number. The last finite weights are in its ``result``, and
+            in the run folder.
+
+    Example:
+        >>> run = train("iris", epochs=20, out=False, quiet=True)
+        >>> run.summary["metrics"]["test"]["accuracy"] > 0.8
+        True
+    """
+    console = Console(quiet=quiet, highlight=False)
+    if resume is not None:
+        job = resumed_job(Path(resume), None if data == "digits" else data, y, options)
+    else:
+        job = new_job(data, y, out, overwrite, options_from(options))
+    return run_job(job, console, listeners)
+
+
+def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> Run:
+    """Train, measure and save a job; see `train`."""
+    began = time.monotonic() - job.read_seconds
+    prepared = job.prepared
+    words.announce(job, console)
+    problem, state = _problem(job)
+    recorded: list[Listener] = []
+    checkpoints = None
+    if job.folder is not None:
+        if not job.resume:
+            outcome.create(job.folder, job)
+        checkpoints = Checkpoints(job.folder / "checkpoints")
+        recorded = [_Recorder(job.folder)]
+    with Display(console, words.METRIC_LABEL[prepared.encoding.task], job.plan.epochs) as display:
+        descent = descend(
+            problem,
+            job.plan,
+            state,
+            listeners=[display, *recorded, *listeners],
+            checkpoints=checkpoints,
+            resume=job.resume,
+        )
+    if checkpoints is not None:
+        checkpoints.close()
+    trained = Trained(
+        job.architecture,
+        prepared.encoding,
+        prepared.loss,
+        descent.params,
+        descent.model_state,
+        job.config["header"],
+        job.config["delimiter"],
+    )
+    size = evaluation_size(problem.validation or problem.train)  # compiled for that many already
+    measured = {
+        name: evaluate(
+            problem.evaluation, descent.params, descent.model_state, cut(rows, size), len(rows.weights)
+        )
+        for name, rows in prepared.rows.items()
+    }
+    summary = outcome.summary(job, descent, measured)
+    summary["seconds"]["total"] = time.monotonic() - began
+    progress = descent.progress
+    run = Run(trained, summary, runs.history_table(progress.history), job.folder)
+    if job.folder is not None:
+        outcome.save(job, trained, summary, progress.history, measured)
+    words.conclude(run, console)
+    if progress.failed:
+        kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
+        raise NonFiniteError(f"{progress.stopped_because}. The weights of {kept} were kept", run)
+    return run
+
+
+def _problem(job: Job) -> tuple[Problem, TrainState]:
+    """Return what is to be descended, and where from."""
+    prepared, plan = job.prepared, job.plan
+    encoding, loss, rows = prepared.encoding, prepared.loss, prepared.rows
+    model = job.architecture.build()
+    schedule = schedule_by_name(job.config["schedule"])
+    validation = rows.get("validation")
+
+    def score(outputs: np.ndarray) -> float:
+        assert validation is not None
+        return measure.score(loss, encoding, outputs, np.asarray(validation.targets))
+
+    problem = Problem(
+        step=make_step(training_objective(model, loss), job.rule, schedule),
+        rule=job.rule,
+        schedule=schedule,
+        evaluation=jax.jit(make_evaluation(model, loss)),
+        score=score,
+        train=rows["train"],
+        validation=validation,
+    )
+    key = jax.random.fold_in(jax.random.key(plan.seed), 0)
+
+    def start(key: jax.Array, example: Inputs) -> TrainState:
+        return initial_state(*model.init(key, example), job.rule)
+
+    example = jax.tree.map(lambda array: array[:1], rows["train"].inputs)
+    return problem, jax.jit(start)(key, example)
+
+
+class _Recorder:
+    """Writes events to events.jsonl as they happen, and the history now and then, for those who watch."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._rows, self._written = folder, [], time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "epoch":
+            self._rows.append(event.values)
+            if time.monotonic() - self._written > SECONDS_BETWEEN_HISTORIES:
+                runs.write_history(self._folder, self._rows)
+                self._written = time.monotonic()
+        if event.kind == "resumed":
+            self._rows = list(event.values["history"])
+        if event.kind not in PASSING:
+            record = {name: getattr(event, name) for name in ("kind", "step", "epoch", "seconds", "message")}
+            runs.append_event(self._folder, record)

@@ -1,0 +1,74 @@
+"""What is said before and after a training, in plain lines."""
+
+from rich.console import Console
+from rich.table import Table
+
+from downslope.workflow.job import Job
+from downslope.workflow.prepare import SPLITS
+from downslope.workflow.run import Run
+
+METRIC_LABEL = {"classification": "accuracy", "regression": "R²"}
+COLUMN_LABEL = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
+NOTES_SHOWN = 8
+
+
+def announce(job: Job, console: Console) -> None:
+    """Say what is about to be done, with everything that was chosen."""
+    prepared, plan, config = job.prepared, job.plan, job.config
+    rows = {name: len(batch.weights) for name, batch in prepared.rows.items()}
+    size = f"{sum(rows.values()):,} rows × {prepared.n_columns} columns"
+    parts = " · ".join(f"{name} {rows[name]:,}" for name in SPLITS if name in rows)
+    stopping = (
+        f", stopping after {plan.patience} without progress" if plan.patience and "validation" in rows else ""
+    )
+    _say(console, "data", f"{prepared.name}: {size} ({parts})")
+    for note in prepared.encoding.notes[:NOTES_SHOWN]:
+        _say(console, "", note)
+    if len(prepared.encoding.notes) > NOTES_SHOWN:
+        _say(console, "", f"and {len(prepared.encoding.notes) - NOTES_SHOWN} more notes, in the report")
+    _say(console, "model", f"{job.architecture}, {prepared.loss.name}")
+    _say(
+        console,
+        "descent",
+        f"{job.rule.name}, learning rate {plan.learning_rate:g}, {config['schedule']} schedule, "
+        f"batches of {plan.batch_size:,}, up to {plan.epochs} epochs{stopping}, seed {plan.seed}",
+    )
+
+
+def conclude(run: Run, console: Console) -> None:
+    """Say how it went, and where everything is."""
+    summary = run.summary
+    metrics = summary["metrics"]
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column("", style="bold")
+    names = list(next(iter(metrics.values())))
+    for name in names:
+        table.add_column(COLUMN_LABEL[name], justify="right")
+    for split in (split for split in SPLITS if split in metrics):
+        table.add_row(split, *(_number(metrics[split][name]) for name in names))
+    seconds = summary["seconds"]
+    best = f", best epoch {summary['best_epoch']}" if "validation" in metrics else ""
+    _say(
+        console,
+        "stopped",
+        f"{summary['stopped_because']}{best} "
+        f"({seconds['train']:.1f} s of training, {seconds['compile']:.1f} s of compiling)",
+    )
+    console.print(table)
+    if run.folder is not None:
+        _say(console, "report", str(run.folder / "report.html"))
+
+
+def _say(console: Console, label: str, text: str) -> None:
+    console.print(f"{label:<8} {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
