@@ -53,6 +53,9 @@ def train(
     batch_norm: Annotated[
         bool, typer.Option("--batch-norm", help="Normalise each unit over the batch.")
     ] = False,
+    group_norm: Annotated[
+        int, typer.Option(metavar="N", help="Normalise each row over N groups of units.")
+    ] = 0,
     layer_norm: Annotated[
         bool, typer.Option("--layer-norm", help="Normalise each row over the units.")
     ] = False,
@@ -63,13 +66,29 @@ def train(
         int | None,
         typer.Option(help="Steps that each number is also cut into, 0 for none  [default: by the rows]"),
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="Cost function  [default: by the task]")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:NUMBER]",
+            help="squared-error, absolute-error, huber, log-cosh, quantile:0.9, poisson; "
+            "softmax-cross-entropy, binary-cross-entropy, label-smoothing:0.1, focal:2, hinge, kl"
+            "  [default: by the task]",
+        ),
+    ] = None,
+    sample_weight: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column that says how much each row counts.")
+    ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(metavar="balanced|A=2,B=1", help="How much each class counts in training."),
+    ] = None,
     optimizer: Annotated[str, typer.Option(help="Update rule; `downslope rules` lists them.")] = "adamw",
     learning_rate: Annotated[float | None, typer.Option(help="Step size  [default: the rule's]")] = None,
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="constant, linear, cosine, exponential, step, polynomial, one-cycle, wsd  [default: rule's]"
+            help="constant, linear, cosine, exponential, step, polynomial, one-cycle, wsd, plateau, "
+            "line-search  [default: the rule's]"
         ),
     ] = None,
     weight_decay: Annotated[
@@ -77,6 +96,25 @@ def train(
     ] = None,
     batch_size: Annotated[
         str | None, typer.Option(metavar="N|full", help="Rows per gradient  [default: by the rows]")
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(metavar="N", help="Cut each batch into N parts, to save memory; the same gradient.")
+    ] = 1,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Shorten gradients that are longer than this.")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Keep an average of the weights that forgets 1 − EMA per step.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16 or float16, for the forward and backward pass")
+    ] = "float32",
+    devices: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Spread each batch over devices  [default: one]")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="parameters", help="Spread weights and rule state over the devices too."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the rows, at most  [default: by the rows]")
@@ -117,14 +155,23 @@ def train(
         "activation": activation,
         "batch_norm": batch_norm,
         "layer_norm": layer_norm,
+        "group_norm": group_norm,
         "dropout": dropout,
         "ramps": ramps,
         "loss": loss,
+        "sample_weight": sample_weight,
+        "class_weight": _class_weight(class_weight),
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "schedule": schedule,
         "weight_decay": weight_decay,
-        "batch_size": _batch_size(batch_size),
+        "batch_size": _count("--batch-size", batch_size, "full"),
+        "accumulate": accumulate,
+        "clip_norm": clip_norm,
+        "ema": ema,
+        "precision": precision,
+        "devices": _count("--devices", devices, "all"),
+        "shard": shard,
         "epochs": epochs,
         "max_seconds": max_seconds,
         "early_stopping": early_stopping,
@@ -171,10 +218,20 @@ def _widths(text: str | None) -> tuple[int, ...] | None:
         ) from None
 
 
-def _batch_size(text: str | None) -> int | str | None:
-    if text is None or text == "full":
+def _count(flag: str, text: str | None, word: str) -> int | str | None:
+    if text is None or text == word:
         return text
     try:
         return int(text)
     except ValueError:
-        raise OptionError(f"--batch-size must be a whole number or 'full', got '{text}'") from None
+        raise OptionError(f"{flag} must be a whole number or '{word}', got '{text}'") from None
+
+
+def _class_weight(text: str | None) -> str | dict[str, float] | None:
+    if text is None or "=" not in text:
+        return text
+    pairs = [pair.rpartition("=") for pair in text.split(",") if pair.strip()]
+    try:
+        return {label.strip(): float(weight) for label, _, weight in pairs}
+    except ValueError:
+        raise OptionError(f"--class-weight must be 'balanced' or label=weight,…, got '{text}'") from None

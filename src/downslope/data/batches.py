@@ -4,7 +4,24 @@ import numpy as np
 from jaxtyping import Int
 
 
-def padded_order(rows: Int[np.ndarray, " rows"], batch_size: int) -> Int[np.ndarray, "steps batch"]:
-    """Cut an epoch's order into batches; the last is filled up with rows from the beginning, of weight 0."""
+def padded_order(
+    rows: Int[np.ndarray, " rows"], batch_size: int, lanes: int | None = None
+) -> Int[np.ndarray, "steps lanes"]:
+    """Cut an epoch's order into batches, padded to one shape with rows from the beginning.
+
+    Args:
+        rows: which row comes when, (rows,), at least one.
+        batch_size: rows of each batch but the last, which may have fewer.
+        lanes: width of a batch with its padding, ≥ batch_size; batch_size if None.
+
+    >>> padded_order(np.array([4, 3, 2, 1, 0]), 2, lanes=3).tolist()
+    [[4, 3, 4], [2, 1, 4], [0, 4, 4]]
+    """
+    lanes = batch_size if lanes is None else lanes
     steps = -(-len(rows) // batch_size)
-    return np.resize(rows, (steps, batch_size)).astype(np.int32)
+    order = np.full((steps, lanes), rows[0], np.int32)
+    whole = len(rows) // batch_size
+    order[:whole, :batch_size] = rows[: whole * batch_size].reshape(whole, batch_size)
+    if whole < steps:
+        order[whole, : len(rows) - whole * batch_size] = rows[whole * batch_size :]
+    return order

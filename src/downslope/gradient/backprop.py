@@ -4,7 +4,8 @@
 
 JAX's reverse-mode differentiation is the backpropagation (Rumelhart, Hinton & Williams 1986). What is
 said here is the rest: the weighted mean, in float32 at least, in which padding has weight 0 and so
-neither moves the loss nor the gradient.
+neither moves the loss nor the gradient; and the same mean taken in several micro-batches, for a batch
+that does not fit in memory at once.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from downslope import pytrees
+from downslope.gradient.precision import LossScale
 from downslope.losses import Loss
 from downslope.models.functional import Model
 
@@ -53,12 +56,58 @@ def training_objective(model: Model, loss: Loss) -> Objective:
     return objective
 
 
-def loss_and_gradient(objective: Objective) -> Callable[..., tuple[Float[Array, ""], Any, Any]]:
-    """Return ``f(params, model_state, batch, key) -> (loss, gradient, model_state)``."""
-    differentiated = jax.value_and_grad(objective, has_aux=True)
+def loss_and_gradient(objective: Objective, micro_batches: int = 1) -> Callable[..., tuple[Any, Any, Any]]:
+    """Return ``f(params, model_state, batch, key, loss_scale=None) -> (loss, gradient, model_state)``.
 
-    def value_and_gradient(params: Any, model_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any]:
-        (value, model_state), gradient = differentiated(params, model_state, batch, key)
-        return value, gradient, model_state
+    Args:
+        objective: the loss of a batch, a weighted mean.
+        micro_batches: into how many equal parts the batch is cut, one after the other in memory. Loss and
+            gradient are those of the whole batch; batch normalisation sees each part for itself.
+
+    `loss_scale` multiplies the loss while it is differentiated, and is divided out of the gradient.
+    """
+
+    def scaled_objective(
+        params: Any, model_state: Any, batch: Batch, key: Any, scale: Any
+    ) -> tuple[Any, Any]:
+        loss, model_state = objective(params, model_state, batch, key)
+        return loss * scale, (loss, model_state)
+
+    differentiated = jax.grad(scaled_objective, has_aux=True)
+
+    def whole(params: Any, model_state: Any, batch: Batch, key: Any, scale: Any) -> tuple[Any, Any, Any]:
+        gradient, (loss, model_state) = differentiated(params, model_state, batch, key, scale)
+        return loss, gradient, model_state
+
+    def summed(params: Any, model_state: Any, batch: Batch, key: Any, scale: Any) -> tuple[Any, Any, Any]:
+        rows = len(batch.weights) // micro_batches
+        parts = jax.tree.map(lambda a: a.reshape(micro_batches, rows, *a.shape[1:]), batch)
+        total = jnp.maximum(jnp.sum(batch.weights), jnp.finfo(batch.weights.dtype).tiny)
+
+        def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
+            loss, gradient, model_state = carry
+            micro_batch, index = part
+            own_key = jax.random.fold_in(key, index)
+            own_loss, own_gradient, model_state = whole(params, model_state, micro_batch, own_key, scale)
+            share = jnp.sum(micro_batch.weights) / total
+            gradient = jax.tree.map(
+                lambda sum, own: sum + own * share.astype(own.dtype), gradient, own_gradient
+            )
+            return (loss + own_loss * share.astype(own_loss.dtype), gradient, model_state), None
+
+        loss_dtype = jax.eval_shape(objective, params, model_state, batch, key)[0].dtype
+        start = (jnp.zeros([], loss_dtype), pytrees.zeros_like(params), model_state)
+        (loss, gradient, model_state), _ = jax.lax.scan(add, start, (parts, jnp.arange(micro_batches)))
+        return loss, gradient, model_state
+
+    def value_and_gradient(
+        params: Any, model_state: Any, batch: Batch, key: Any, loss_scale: LossScale | None = None
+    ) -> tuple[Any, Any, Any]:
+        scale = 1.0 if loss_scale is None else loss_scale.scale
+        differentiate = whole if micro_batches == 1 else summed
+        loss, gradient, model_state = differentiate(params, model_state, batch, key, scale)
+        if loss_scale is not None:
+            gradient = jax.tree.map(lambda g: g / loss_scale.scale, gradient)
+        return loss, gradient, model_state
 
     return value_and_gradient

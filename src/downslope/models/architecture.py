@@ -20,7 +20,7 @@ class Architecture:
         columns: what the columns of the table are.
         n_outputs: classes, or 1.
         hidden: width of each hidden layer; empty for ``"linear"``.
-        activation, batch_norm, layer_norm, dropout: see `models.mlp.MLP`.
+        activation, batch_norm, layer_norm, group_norm, dropout: see `models.mlp.MLP`.
     """
 
     model: str
@@ -30,6 +30,7 @@ class Architecture:
     activation: str = "silu"
     batch_norm: bool = False
     layer_norm: bool = False
+    group_norm: int = 0
     dropout: float = 0.0
 
     def build(self) -> Model:
@@ -44,6 +45,7 @@ class Architecture:
                 activation=self.activation,
                 batch_norm=self.batch_norm,
                 layer_norm=self.layer_norm,
+                group_norm=self.group_norm,
                 dropout=self.dropout,
                 rngs=rngs,
             )
@@ -80,5 +82,6 @@ class Architecture:
         widths = " → ".join([inputs, *map(str, self.hidden), str(self.n_outputs)])
         extras = [self.activation] if self.hidden else []
         extras += ["batch norm"] * self.batch_norm + ["layer norm"] * self.layer_norm
+        extras += [f"group norm {self.group_norm}"] if self.group_norm else []
         extras += [f"dropout {self.dropout:g}"] if self.dropout else []
         return ", ".join([f"{self.model} {widths}", *extras])

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from downslope.models.layers import Columns, TableInput, activation_by_name
 
@@ -21,6 +21,7 @@ class MLP(nnx.Module):
         activation: a name of `layers.ACTIVATIONS`; it decides the initial weights too.
         batch_norm: normalise each unit over the batch (Ioffe & Szegedy 2015).
         layer_norm: normalise each example over the units (Ba et al. 2016).
+        group_norm: normalise each example over so many groups of units (Wu & He 2018); 0: not.
         dropout: share of units silenced at each training step, 0 ≤ dropout < 1 (Srivastava et al. 2014).
     """
 
@@ -33,6 +34,7 @@ class MLP(nnx.Module):
         activation: str = "silu",
         batch_norm: bool = False,
         layer_norm: bool = False,
+        group_norm: int = 0,
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):
@@ -53,13 +55,17 @@ class MLP(nnx.Module):
             nnx.LayerNorm(width, use_fast_variance=False, rngs=rngs)
             for width in (hidden if layer_norm else ())
         )
+        self.group_norms = nnx.List(
+            nnx.GroupNorm(width, num_groups=group_norm, use_fast_variance=False, rngs=rngs)
+            for width in (hidden if group_norm else ())
+        )
         self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
         self.output = nnx.Linear(
             widths[-1], n_outputs, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs
         )
 
     def __call__(self, inputs: Any, mask: Any = None) -> Float[Array, "batch outputs"]:
-        real = None if mask is None else jnp.asarray(mask > 0)[:, None]
+        real = None if mask is None else _real_rows(mask)
         x = self.input(inputs)  # (batch, columns)
         for layer, linear in enumerate(self.linears):
             x = linear(x)  # (batch, hidden)
@@ -67,7 +73,15 @@ class MLP(nnx.Module):
                 x = self.batch_norms[layer](x, mask=real)
             if self.layer_norms:
                 x = self.layer_norms[layer](x)
+            if self.group_norms:
+                x = self.group_norms[layer](x)
             x = self.activation(x)
             if self.dropout is not None:
                 x = self.dropout(x)
         return self.output(x)
+
+
+def _real_rows(mask: Float[Array, " batch"]) -> Bool[Array, "batch 1"]:
+    """Return which rows count; all of them where none does, for a mean over no rows is not a number."""
+    is_real = mask > 0
+    return (is_real | ~jnp.any(is_real))[:, None]

@@ -5,6 +5,7 @@ for each stretch of the epoch:  step, step, step, …      (compiled, on the dev
 measure on the validation rows; keep the weights if they are the best so far
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,19 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from downslope import pytrees
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
-from downslope.gradient.backprop import Batch
+from downslope.gradient.backprop import Batch, Objective
 from downslope.rules.rule import Rule
+from downslope.stepsize.plateau import Plateau, PlateauState
 from downslope.stepsize.schedule import Schedule
 from downslope.training.checkpoint import Checkpoints
+from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation, cut, evaluate
 from downslope.training.events import Event, Listener, tell
 from downslope.training.interrupt import interrupts
 from downslope.training.progress import Progress, finite_or_none
 from downslope.training.state import TrainState
 from downslope.training.step import Pace, Step
-from downslope.training.stretch import Stretch, empty_trace, make_stretch
+from downslope.training.stretch import Stretch, batch_at, empty_trace, make_stretch
 
 SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
 EVALUATION_ROWS = 8192  # rows evaluated at once, at most
@@ -44,6 +48,9 @@ class Plan:
         patience: epochs without a better validation loss before stopping; None: never.
         max_seconds: training time, at most; None: no limit.
         checkpoint_every: seconds between checkpoints, at least.
+        micro_batches: into how many parts a batch is cut to save memory.
+        plateau: lowers the learning rate when the validation loss stands still; None: never.
+        devices: where to run.
     """
 
     epochs: int
@@ -53,6 +60,15 @@ class Plan:
     patience: int | None = None
     max_seconds: float | None = None
     checkpoint_every: float = 30.0
+    micro_batches: int = 1
+    plateau: Plateau | None = None
+    devices: Devices = ONE_DEVICE
+
+    @property
+    def lanes(self) -> int:
+        """Width of a batch with the padding that equal shares for all devices and micro-batches need."""
+        share = self.devices.count * self.micro_batches
+        return -(-self.batch_size // share) * share
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,7 @@ class Problem:
     """What is descended: the parts that compiled code is made of, and the rows.
 
     Attributes:
+        objective: the loss of a batch in training mode (`gradient.backprop.training_objective`).
         step: one step downhill (`training.step.make_step`).
         rule, schedule: those inside `step`.
         evaluation: outputs and losses in evaluation mode (`training.evaluate.make_evaluation`), jitted.
@@ -67,6 +84,7 @@ class Problem:
         train, validation: rows in memory; `validation` is None where there are none.
     """
 
+    objective: Objective
     step: Step
     rule: Rule
     schedule: Schedule
@@ -146,13 +164,13 @@ class _Session:
         self.progress = Progress()
         self.n_rows = len(problem.train.weights)
         self.steps_per_epoch = -(-self.n_rows // plan.batch_size)
-        self.pace = Pace(jnp.float32(plan.learning_rate), jnp.float32(plan.epochs * self.steps_per_epoch))
         self.key = jax.random.fold_in(jax.random.key(plan.seed), 1)  # 0 is the initial weights' purpose
         self.order = self._order()
-        self.state, self.trace = state, empty_trace(self.steps_per_epoch)
-        self.data = jax.device_put(problem.train)
+        place = plan.devices.place_state
+        self.state, self.trace = place(state), place(empty_trace(self.steps_per_epoch))
+        self.data = plan.devices.place_data(problem.train)
         self._compile()
-        self.kept = self.weights(self.state)
+        self.kept = self.weights()
         self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
         self.seconds_before = 0.0
         self.started = self.last_saved = time.monotonic()
@@ -160,28 +178,41 @@ class _Session:
     def _compile(self) -> None:
         began = time.monotonic()
         self.stretch: Callable[..., Any] = (
-            jax.jit(make_stretch(self.problem.step), donate_argnums=(0, 1))
-            .lower(self.state, self.trace, self.data, self._stretch(0), self.pace)
+            jax.jit(make_stretch(self.problem.step, self.plan.devices), donate_argnums=(0, 1))
+            .lower(self.state, self.trace, self.data, self._stretch(0), self._pace())
             .compile()
         )
-        self.weights: Callable[..., Any] = (
-            jax.jit(_kept_weights(self.problem.rule)).lower(self.state).compile()
-        )
+        averaged = jax.jit(_weights_to_measure(self.problem, self.plan.devices))
+        self._averaged = averaged.lower(self.state, self.data, self._stretch(0)).compile()
         if self.problem.validation is not None:
             self.validation = cut(self.problem.validation, evaluation_size(self.problem.validation))
-            params, model_state = self.weights(self.state)
+            params, model_state = self.weights()
             jax.block_until_ready(self.problem.evaluation(params, model_state, self.validation[0]))
         self.compile_seconds = time.monotonic() - began
         self._tell("compiled", f"compiled in {self.compile_seconds:.1f} s")
 
     def _order(self) -> np.ndarray:
-        return padded_order(
-            epoch_order(self.plan.seed, self.progress.epoch, self.n_rows), self.plan.batch_size
-        )
+        rows = epoch_order(self.plan.seed, self.progress.epoch, self.n_rows)
+        return padded_order(rows, self.plan.batch_size, self.plan.lanes)
 
     def _stretch(self, stop: int) -> Stretch:
-        n_rows, start = np.int32(self.n_rows), np.int32(self.progress.position)
-        return Stretch(self.order, n_rows, start, np.int32(stop), self.key)
+        batch_size, n_rows = np.int32(self.plan.batch_size), np.int32(self.n_rows)
+        return Stretch(
+            self.order, batch_size, n_rows, np.int32(self.progress.position), np.int32(stop), self.key
+        )
+
+    def _pace(self) -> Pace:
+        total_steps = self.plan.epochs * self.steps_per_epoch
+        return Pace(jnp.float32(self.learning_rate), jnp.float32(total_steps))
+
+    @property
+    def learning_rate(self) -> float:
+        """The plan's, lowered by every plateau so far."""
+        return self.plan.learning_rate * self.progress.plateau.get("multiplier", 1.0)
+
+    def weights(self) -> tuple[Any, Any]:
+        """Return copies of the weights to measure and their model state."""
+        return self._averaged(self.state, self.data, self._stretch(0))
 
     @property
     def seconds(self) -> float:
@@ -215,20 +246,20 @@ class _Session:
         wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
         first, stop = self.progress.position, min(self.progress.position + wanted, self.steps_per_epoch)
         began = time.monotonic()
-        self.state, self.trace, done = self.stretch(
-            self.state, self.trace, self.data, self._stretch(stop), self.pace
+        self.state, self.trace, done, worthwhile = self.stretch(
+            self.state, self.trace, self.data, self._stretch(stop), self._pace()
         )
         self.progress.position = int(done)
         self.seconds_per_step = max((time.monotonic() - began) / (self.progress.position - first), 1e-7)
         last_loss = float(self.trace.losses[self.progress.position - 1])
-        if not np.isfinite(last_loss):
+        if not worthwhile:
             self._stop_at_non_finite(last_loss)
         elif not self.epoch_is_complete:
             self._tell("progress", values={"loss": last_loss, "seconds_per_step": self.seconds_per_step})
 
     def close_epoch(self) -> None:
         """Measure, write the epoch's row, keep the weights if they are the best so far, open the next."""
-        weights = self.weights(self.state)
+        weights = self.weights()
         progress = self.progress
         row = self._row()
         if self.problem.validation is not None:
@@ -237,9 +268,13 @@ class _Session:
             )
             row["validation_loss"] = finite_or_none(measured.loss)
             row["validation_metric"] = finite_or_none(self.problem.score(measured.outputs))
-            loss = measured.loss
-        else:
-            loss = -float(row["epoch"])  # nothing to choose by: the last finite weights are kept
+            what, loss = "the validation loss", measured.loss
+        else:  # nothing to choose by: the last finite weights are kept
+            what, loss = "a weight", -float(row["epoch"]) if pytrees.all_finite(weights) else float("nan")
+        if not np.isfinite(loss):
+            self._stop_at_non_finite(loss, what)
+            return
+        self._watch_plateau(row)
         if loss < progress.best_loss:
             self.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
         progress.history.append(row)
@@ -247,24 +282,35 @@ class _Session:
         self._tell("epoch", values=row)
         self.trace, self.order = empty_trace(self.steps_per_epoch), self._order()
 
+    def _watch_plateau(self, row: dict[str, Any]) -> None:
+        if self.plan.plateau is None:
+            return
+        before = PlateauState(**self.progress.plateau) if self.progress.plateau else self.plan.plateau.init()
+        watched = row["train_loss"] if row["validation_loss"] is None else row["validation_loss"]
+        after = self.plan.plateau.update(before, watched)
+        self.progress.plateau = after._asdict()
+        if after.multiplier < before.multiplier:
+            rate = f"{self.learning_rate:.3g}"
+            self._tell("plateau", f"the loss stands still: learning rate lowered to {rate}")
+
     def _row(self) -> dict[str, Any]:
         progress, done = self.progress, self.progress.position
         losses = np.asarray(self.trace.losses[:done], np.float64)
         rows_of = np.full(done, float(self.plan.batch_size))
         rows_of[-1] = min(self.n_rows - (done - 1) * self.plan.batch_size, self.plan.batch_size)
+        seen = np.isfinite(losses)  # float16 skips a step that overflows
         seconds = self.seconds
         since = seconds - (progress.history[-1]["seconds"] if progress.history else 0.0)
-        last_step = np.float32(self.steps_done - 1)
+        pace = self._pace()
+        multiplier = self.problem.schedule(np.float32(self.steps_done - 1), pace.total_steps)
         return {
             "epoch": progress.epoch + 1,
             "step": self.steps_done,
-            "train_loss": float(np.average(losses, weights=rows_of)),
+            "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else math.nan,
             "validation_loss": None,
             "validation_metric": None,
-            "learning_rate": float(
-                self.plan.learning_rate * self.problem.schedule(last_step, self.pace.total_steps)
-            ),
-            "gradient_norm": finite_or_none(float(np.nanmean(self.trace.gradient_norms))),
+            "learning_rate": float(self.learning_rate * multiplier),
+            "gradient_norm": finite_or_none(_mean(self.trace.gradient_norms)),
             "seconds": seconds,
             "examples_per_second": rows_of.sum() / max(since, 1e-9),
         }
@@ -276,34 +322,36 @@ class _Session:
             return
         waited = progress.epoch - progress.best_epoch
         if progress.epoch >= plan.epochs:
-            progress.stopped_because = f"all {plan.epochs} epochs done"
+            progress.stopped_because = "all epochs done"
         elif plan.patience is not None and self.problem.validation is not None and waited >= plan.patience:
             progress.stopped_because = f"no better validation loss in {waited} epochs"
             self._tell("early-stop", f"{progress.stopped_because}; kept epoch {progress.best_epoch}")
         elif plan.max_seconds is not None and self.seconds >= plan.max_seconds:
             if progress.position > 0:
                 self.close_epoch()
+            if progress.failed:
+                return
             progress.stopped_because = f"time limit of {plan.max_seconds:g} s"
             self._tell("time-limit", progress.stopped_because)
         elif interrupted:
             progress.stopped_because = "interrupted"
             self._tell("interrupted", f"interrupted at step {self.steps_done:,} (epoch {progress.epoch + 1})")
 
-    def _stop_at_non_finite(self, loss: float) -> None:
+    def _stop_at_non_finite(self, loss: float, what: str = "the loss") -> None:
         progress = self.progress
         before = np.asarray(self.trace.losses[: progress.position - 1], np.float64)
         earlier = [row["train_loss"] for row in progress.history[:1]] or before[:1].tolist() or [float("nan")]
         latest = before[-1] if len(before) else earlier[0]
         why = (
-            f"it had risen from {earlier[0]:.3g} to {latest:.3g}: the steps are too large"
+            f"the loss had risen from {earlier[0]:.3g} to {latest:.3g}: the steps are too large"
             if latest > 2 * earlier[0]
-            else f"it was {latest:.3g} just before: one step was too large, or the loss has no value there"
+            else f"the loss was {latest:.3g} just before: one step was too large, or it has no value there"
         )
         where = f"step {self.steps_done:,} (epoch {progress.epoch + 1})"
         progress.failed = True
         smaller = self.plan.learning_rate / 10
         progress.stopped_because = (
-            f"the loss became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
+            f"{what} became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
         )
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
         self._tell(
@@ -353,11 +401,31 @@ def evaluation_size(rows: Batch) -> int:
     return min(EVALUATION_ROWS, 1 << max(5, (len(rows.weights) - 1).bit_length()))
 
 
-def _kept_weights(rule: Rule) -> Callable[[TrainState], tuple[Any, Any]]:
-    """Return the function that copies the weights to measure out of a state that is about to be reused."""
+def _weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tuple[Any, Any]]:
+    """Return the function that copies the weights to measure out of a state that is about to be reused.
 
-    def weights(state: TrainState) -> tuple[Any, Any]:
-        params = rule.evaluated(state.params, state.rule_state) if rule.evaluated else state.params
-        return jax.tree.map(jnp.copy, (params, state.model_state))
+    Where the rule averages weights, batch statistics are not those of the average: one pass over the
+    rows in training mode brings the running averages to where they belong (Izmailov et al. 2018,
+    "Averaging Weights Leads to Wider Optima", https://arxiv.org/abs/1803.05407, section 3.2).
+    """
+
+    def weights(state: TrainState, data: Batch, stretch: Stretch) -> tuple[Any, Any]:
+        params, model_state = state.params, state.model_state
+        if problem.rule.evaluated is not None:
+            params = problem.rule.evaluated(params, state.rule_state)
+            if jax.tree.leaves(model_state):
+
+                def restate(index: Any, model_state: Any) -> Any:
+                    batch = batch_at(index, data, stretch, devices)
+                    return problem.objective(params, model_state, batch, stretch.key)[1]
+
+                model_state = jax.lax.fori_loop(0, stretch.order.shape[0], restate, model_state)
+        return jax.tree.map(jnp.copy, (params, model_state))
 
     return weights
+
+
+def _mean(values: Any) -> float:
+    """Return the mean of the numbers that are finite; NaN where none is."""
+    finite = np.asarray(values, np.float64)[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan

@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ from downslope.data.order import epoch_order
 from downslope.errors import NonFiniteError, OptionError
 from downslope.gradient.backprop import Batch, Objective, weighted_mean
 from downslope.rules.adam import adam
+from downslope.rules.ranges import POSITIVE, checked
 from downslope.rules.rule import Rule, as_rule
+from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.interrupt import interrupts
 from downslope.training.state import TrainState, initial_state
@@ -55,7 +58,7 @@ def minimize(
     params: Any,
     *,
     rule: Rule | optax.GradientTransformation | None = None,
-    step_size: float | None = None,
+    step_size: float | LineSearch | None = None,
     steps: int | None = None,
     data: Sequence[Any] | None = None,
     batch_size: int | None = None,
@@ -71,7 +74,8 @@ def minimize(
             compiled apart. A loss that takes ``key`` gets a fresh random key at every step.
         params: a pytree of floating-point arrays.
         rule: which way to step; `downslope.adam()` if None. Any Optax transformation is accepted.
-        step_size: > 0; the rule's own default if None.
+        step_size: > 0; the rule's own default if None; or a line search, `downslope.backtracking()`, which
+            measures at every step how far to go.
         steps: updates in all; 1000 if neither `steps` nor `epochs` is given.
         data: arrays of equal length along the first axis.
         batch_size: rows per gradient; all of them if None.
@@ -91,7 +95,9 @@ def minimize(
     """
     began = time.monotonic()
     rule = as_rule(rule) if rule is not None else adam()
-    step_size = rule.learning_rate if step_size is None else step_size
+    line_search = step_size if isinstance(step_size, LineSearch) else None
+    if step_size is None or isinstance(step_size, LineSearch):
+        step_size = rule.learning_rate
     params = jax.tree.map(jnp.asarray, params)
     rows, n_rows = _rows(data)
     batch_size = _check(params, step_size, n_rows, batch_size, steps, epochs)
@@ -99,38 +105,47 @@ def minimize(
         steps = epochs * -(-n_rows // batch_size)
     steps = 1000 if steps is None else steps
 
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise OptionError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
     key = jax.random.key(seed)
     objective, by_row = _objective(loss, params, rows, key)
-    step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0))
+    step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
     run = jax.jit(make_stretch(step), donate_argnums=(0, 1))
     copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
-    state = copy(initial_state(params, (), rule))  # the caller's arrays stay the caller's
+    state = copy(
+        initial_state(params, (), rule, line_search=line_search and line_search.init())
+    )  # the caller's arrays stay the caller's
     pace = Pace(jnp.float32(step_size), jnp.float32(steps))
     losses, norms = [], []
+    recent: deque[tuple[int, Any, Stretch]] = deque(maxlen=2)  # the last stretches, and where each began
     stopped_because = "all steps done"
     with interrupts() as interrupted:
         for stretch in _stretches(n_rows, batch_size, steps, seed, by_row, key):
             if interrupted():
                 stopped_because = "interrupted"
                 break
-            before = copy(state)
-            state, trace, done = run(state, empty_trace(int(stretch.stop)), rows, stretch, pace)
+            recent.append((sum(map(len, losses)), copy(state), stretch))
+            state, trace, done, worthwhile = run(state, empty_trace(int(stretch.stop)), rows, stretch, pace)
             losses.append(np.asarray(trace.losses)[: int(done)])
             norms.append(np.asarray(trace.gradient_norms))
-            if not np.isfinite(losses[-1][-1]):  # again, up to the last params whose loss was finite
-                again = stretch._replace(stop=np.int32(max(int(done) - 2, 0)))
-                state, _, _ = run(before, empty_trace(int(stretch.stop)), rows, again, pace)
-                stopped_because = "the loss is not finite"
+            if not worthwhile:
                 break
     result = _result(state, rule, objective, rows, losses, norms, began, stopped_because)
-    if len(result.losses) and not np.isfinite(result.losses[-1]):
-        raise NonFiniteError(
-            f"the loss became {result.losses[-1]} at step {len(result.losses) - 1}; it began at "
-            f"{result.losses[0]:.3g}. Try a step_size below {step_size:g}; this error's .result has the last "
-            "finite params",
-            result,
-        )
-    return result
+    seen = np.append(result.losses, result.loss)
+    bad = int(np.argmin(np.isfinite(seen)))  # the loss after so many steps is not finite, or 0: all are
+    if np.isfinite(seen[bad]):
+        return result
+    if recent:  # again, up to the last params whose loss was finite: those of one step less
+        first, state, stretch = next((past for past in reversed(recent) if past[0] < bad), recent[0])
+        again = stretch._replace(stop=np.int32(max(bad - 1 - first, 0)))
+        state, _, _ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
+        stopped_because = "the loss is not finite"
+        result = _result(state, rule, objective, rows, losses, norms, began, stopped_because)
+    raise NonFiniteError(
+        f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}. Try a step_size below "
+        f"{step_size:g}; this error's .result has the last finite params",
+        result,
+    )
 
 
 def _rows(data: Sequence[Any] | None) -> tuple[Batch, int]:
@@ -150,12 +165,11 @@ def _check(params: Any, step_size: float, n_rows: int, batch_size: Any, steps: A
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise OptionError(f"params: '{pytrees.path_name(path)}' is {leaf.dtype}, not floating point")
-    if not step_size > 0:
-        raise OptionError(f"step_size must be positive, got {step_size!r}")
+    checked("minimize", step_size=(step_size, POSITIVE))
     if steps is not None and epochs is not None:
         raise OptionError("give steps or epochs, not both")
     for name, value in (("steps", steps), ("epochs", epochs), ("batch_size", batch_size)):
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise OptionError(f"{name} must be a whole number of at least 1, got {value!r}")
     return n_rows if batch_size is None else min(batch_size, n_rows)
 
@@ -190,7 +204,7 @@ def _stretches(
 
     def stretch(rows: np.ndarray, size: int, count: int) -> Stretch:
         order = padded_order(rows, size)
-        return Stretch(order, np.int32(len(rows)), np.int32(0), np.int32(count), key)
+        return Stretch(order, np.int32(size), np.int32(len(rows)), np.int32(0), np.int32(count), key)
 
     if batch_size == n_rows:
         for done in range(0, steps, LONGEST_STRETCH):

@@ -16,6 +16,7 @@ class Progress:
         history: one row per completed epoch (columns: `row_of` in training.loop).
         best_epoch: the epoch whose weights are kept; 0 is the start.
         best_loss: its validation loss; infinite before the first.
+        plateau: what `stepsize.plateau` carries, by name; empty without one.
         stopped_because: why the descent is over; empty while it is not.
         failed: whether it is over because a number was not finite.
     """
@@ -26,6 +27,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf
+    plateau: dict[str, Any] = field(default_factory=dict)
     stopped_because: str = ""
     failed: bool = False
 

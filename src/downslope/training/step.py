@@ -4,13 +4,18 @@ params  ←  params − step_size · direction(gradient)
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from downslope import pytrees
 from downslope.gradient.backprop import Batch, Objective, loss_and_gradient
+from downslope.gradient.precision import PRECISIONS, SMALLEST_SCALE, Precision
 from downslope.rules.rule import Rule
+from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import Schedule
 from downslope.training.state import TrainState
 
@@ -31,34 +36,73 @@ class StepInfo(NamedTuple):
     """What one step saw.
 
     Attributes:
-        loss: of the batch, before the step.
+        loss: of the batch, before the step; NaN where float16 overflowed and the step was skipped.
         gradient: of the batch, the structure of params.
+        goes_on: whether there is any point in another step: False once the loss is not a number.
     """
 
     loss: Float[Array, ""]
     gradient: Any
+    goes_on: Bool[Array, ""]
 
 
 Step = Callable[[TrainState, Batch, Any, Pace], tuple[TrainState, StepInfo]]
 
 
-def make_step(objective: Objective, rule: Rule, schedule: Schedule) -> Step:
+def make_step(
+    objective: Objective,
+    rule: Rule,
+    schedule: Schedule,
+    *,
+    precision: Precision = PRECISIONS["float32"],
+    micro_batches: int = 1,
+    line_search: LineSearch | None = None,
+) -> Step:
     """Return ``step(state, batch, key, pace) -> (state, info)``, a pure function.
 
     Args:
         objective: the loss of a batch (`gradient.backprop`).
         rule: which way to step.
         schedule: multiplier of the learning rate at a step.
+        precision: decides whether the loss is scaled.
+        micro_batches: into how many parts a batch is cut to save memory.
+        line_search: how far to step, measured on the batch, instead of the pace.
     """
-    gradient_of = loss_and_gradient(objective)
+    gradient_of = loss_and_gradient(objective, micro_batches)
 
     def step(state: TrainState, batch: Batch, key: Any, pace: Pace) -> tuple[TrainState, StepInfo]:
         step_size = pace.learning_rate * schedule(state.step, pace.total_steps)
-        loss, gradient, model_state = gradient_of(state.params, state.model_state, batch, key)
-        direction, rule_state = rule.direction(
-            gradient, state.rule_state, state.params, step=state.step, step_size=step_size, loss=loss, key=key
+        loss, gradient, model_state = gradient_of(
+            state.params, state.model_state, batch, key, state.loss_scale
         )
+        context = {"step": state.step, "step_size": step_size, "loss": loss, "key": key}
+        direction, rule_state = rule.direction(gradient, state.rule_state, state.params, **context)
+        search_state = state.line_search
+        if line_search is not None:
+
+            def loss_at(params: Any) -> Float[Array, ""]:
+                return objective(params, state.model_state, batch, key)[0]
+
+            step_size, search_state, _ = line_search.search(
+                loss_at, state.params, loss, gradient, direction, state.line_search
+            )
         params = jax.tree.map(lambda p, d: (p - step_size * d).astype(p.dtype), state.params, direction)
-        return TrainState(state.step + 1, params, model_state, rule_state), StepInfo(loss, gradient)
+        after = TrainState(state.step + 1, params, model_state, rule_state, state.loss_scale, search_state)
+        if state.loss_scale is None:
+            return after, StepInfo(loss, gradient, jnp.isfinite(loss))
+        return _unless_overflown(precision, state, after, loss, gradient)
 
     return step
+
+
+def _unless_overflown(
+    precision: Precision, before: TrainState, after: TrainState, loss: Any, gradient: Any
+) -> tuple[TrainState, StepInfo]:
+    """Take the step where all numbers are finite; else only lower the loss scale, and go on."""
+    assert before.loss_scale is not None
+    finite = jnp.isfinite(loss) & pytrees.all_finite(gradient)
+    taken = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
+    loss_scale = precision.adjusted(before.loss_scale, finite)
+    state = replace(taken, step=after.step, loss_scale=loss_scale)
+    info = StepInfo(jnp.where(finite, loss, jnp.nan), gradient, loss_scale.scale > SMALLEST_SCALE)
+    return state, info

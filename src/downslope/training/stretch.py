@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from downslope import pytrees
 from downslope.gradient.backprop import Batch
+from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.state import TrainState
 from downslope.training.step import Pace, Step
 
@@ -45,14 +46,16 @@ class Stretch(NamedTuple):
     """Which steps to do.
 
     Attributes:
-        order: (steps of the epoch, batch), the rows of each batch; the last one padded.
-        n_rows: how many places of `order` are real, counted in reading order; the rest is padding.
+        order: (steps of the epoch, lanes), the rows of each batch; padded where there are fewer.
+        batch_size: real lanes of a batch, at most.
+        n_rows: rows of the epoch; after so many real lanes, in reading order, all is padding.
         start, stop: steps ``start ≤ i < stop`` of the epoch are done. Where one batch holds all rows,
             these may run on: every step then takes all rows.
         key: the run's key; the randomness of a step is a function of it and the step number.
     """
 
-    order: Int[Any, "steps batch"]
+    order: Int[Any, "steps lanes"]
+    batch_size: Any
     n_rows: Any
     start: Any
     stop: Any
@@ -60,42 +63,44 @@ class Stretch(NamedTuple):
 
 
 def make_stretch(
-    step: Step,
-) -> Callable[[TrainState, Trace, Batch, Stretch, Pace], tuple[TrainState, Trace, Array]]:
-    """Return ``stretch(state, trace, data, stretch, pace) -> (state, trace, steps_done)``, to be jitted.
+    step: Step, devices: Devices = ONE_DEVICE
+) -> Callable[[TrainState, Trace, Batch, Stretch, Pace], tuple[TrainState, Trace, Array, Array]]:
+    """Return ``run(state, trace, data, stretch, pace) -> (state, trace, done, worthwhile)``, to be jitted.
 
-    `data` is the whole training set as one `Batch`, on the device. The stretch ends early after a loss
-    that is not finite: then ``steps_done < stop``, and the loss at ``steps_done − 1`` says why.
+    `data` is the whole training set as one `Batch`, on the device. `done` is where the stretch ended: at
+    its stop, or early after a loss that is not finite, that of step ``done − 1``; then `worthwhile` is False.
     """
 
     def run(state: TrainState, trace: Trace, data: Batch, stretch: Stretch, pace: Pace):
-        steps_per_epoch, batch_size = stretch.order.shape
-        is_full_batch = steps_per_epoch == 1 and batch_size == len(data.weights)
-        lanes = jnp.arange(batch_size)
-
-        def batch_at(index: Array) -> Batch:
-            if is_full_batch:  # a mean over all rows needs neither their order nor a copy of them
-                return data
-            rows = stretch.order[index]  # (batch,)
-            batch = jax.tree.map(lambda array: array.at[rows].get(mode="promise_in_bounds"), data)
-            is_real = index * batch_size + lanes < stretch.n_rows
-            return batch._replace(weights=jnp.where(is_real, batch.weights, 0.0))
-
         def goes_on(carry: tuple) -> Array:
-            index, _, _, finite = carry
-            return (index < stretch.stop) & finite
+            index, _, _, worthwhile = carry
+            return (index < stretch.stop) & worthwhile
 
         def one_step(carry: tuple) -> tuple:
             index, state, trace, _ = carry
             key = jax.random.fold_in(stretch.key, state.step)
-            state, info = step(state, batch_at(index), key, pace)
-            return index + 1, state, _observe(trace, index, info.loss, info.gradient), jnp.isfinite(info.loss)
+            state, info = step(state, batch_at(index, data, stretch, devices), key, pace)
+            return index + 1, state, _observe(trace, index, info.loss, info.gradient), info.goes_on
 
         start = jnp.asarray(stretch.start, jnp.int32)
-        done, state, trace, _ = jax.lax.while_loop(goes_on, one_step, (start, state, trace, jnp.bool_(True)))
-        return state, trace, done
+        done, state, trace, worthwhile = jax.lax.while_loop(
+            goes_on, one_step, (start, state, trace, jnp.bool_(True))
+        )
+        return state, trace, done, worthwhile
 
     return run
+
+
+def batch_at(index: Array, data: Batch, stretch: Stretch, devices: Devices = ONE_DEVICE) -> Batch:
+    """Return the batch of one step, its rows spread over the devices; padding has weight 0."""
+    steps_per_epoch, n_lanes = stretch.order.shape
+    if steps_per_epoch == 1 and n_lanes == len(data.weights) and n_lanes % devices.count == 0:
+        return devices.spread(data)  # a mean over all rows needs neither their order nor a copy of them
+    rows = devices.spread(stretch.order[index])  # (lanes,)
+    batch = jax.tree.map(lambda array: array.at[rows].get(mode="promise_in_bounds"), data)
+    lanes = jnp.arange(n_lanes)
+    is_real = (lanes < stretch.batch_size) & (index * stretch.batch_size + lanes < stretch.n_rows)
+    return devices.spread(batch._replace(weights=jnp.where(is_real, batch.weights, 0.0)))
 
 
 def _observe(trace: Trace, index: Array, loss: Array, gradient: Any) -> Trace:

@@ -1,7 +1,7 @@
 """From the user's options to a job in which nothing is left open; nothing is compiled or written here."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,27 @@ import numpy as np
 from downslope.data.bundled import BUNDLED
 from downslope.data.source import dataset_name
 from downslope.errors import OptionError, RunFolderError
+from downslope.gradient.precision import Precision, precision_by_name
+from downslope.losses import LOSSES
 from downslope.models.architecture import Architecture
+from downslope.models.functional import Model
 from downslope.models.layers import Columns
+from downslope.rules.averaging import with_ema
+from downslope.rules.clipping import clip_by_global_norm
 from downslope.rules.registry import rule_by_name
-from downslope.rules.rule import Rule, as_rule
+from downslope.rules.rule import Rule, as_rule, chain
 from downslope.runs import folder as runs
+from downslope.stepsize.linesearch import LineSearch, backtracking
+from downslope.stepsize.plateau import reduce_on_plateau
+from downslope.training.devices import choose_devices
 from downslope.training.loop import Plan
 from downslope.workflow import defaults
-from downslope.workflow.options import TrainOptions
+from downslope.workflow.arrays import ArrayEncoding
+from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions
 from downslope.workflow.prepare import Prepared, prepare
+from downslope.workflow.trained import own_model
+
+NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "sample_weight", "test")
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,11 @@ class Job:
 
     Attributes:
         prepared: the arrays.
-        architecture, rule, plan: what is trained, how, and for how long.
+        model: the network.
+        architecture: the network in numbers; None for the user's own.
+        rule, plan, precision: what is trained, how, and for how long.
+        schedule: name of the schedule that is compiled in.
+        line_search: measures every step, instead of the schedule; None: no.
         config: the content of config.json.
         folder: where to write; None: nowhere.
         resume: whether to go on from the folder's newest checkpoint.
@@ -35,13 +51,22 @@ class Job:
     """
 
     prepared: Prepared
-    architecture: Architecture
+    model: Model
+    architecture: Architecture | None
     rule: Rule
     plan: Plan
+    precision: Precision
+    schedule: str
+    line_search: LineSearch | None
     config: dict[str, Any]
     folder: Path | None
     resume: bool
     read_seconds: float
+
+    @property
+    def described(self) -> str:
+        """The network in a few words."""
+        return self.config["model"] if self.architecture is None else str(self.architecture)
 
 
 def new_job(data: Any, y: Any, out: Any, overwrite: bool, options: TrainOptions) -> Job:
@@ -54,121 +79,193 @@ def new_job(data: Any, y: Any, out: Any, overwrite: bool, options: TrainOptions)
 
 
 def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
-    """Return the job that goes on with the run in `folder`, with the options that it was begun with."""
+    """Return the job that goes on with the run in `folder`, with the options that it was begun with.
+
+    `given` holds what a folder cannot: the user's own network, loss, rule or arrays.
+    """
     config = runs.read_json(folder / "config.json")
-    optimizer = given.pop("optimizer", None)
-    if given:
-        raise OptionError(f"resume goes on with the run's own options; leave out {', '.join(given)}")
+    others = [name for name in given if name not in NOT_IN_A_FOLDER]
+    if others:
+        raise OptionError(f"resume goes on with the run's own options; leave out {', '.join(others)}")
     try:
-        saved = {name: config[name] for name in TrainOptions.__dataclass_fields__}
-        data = config["data_path"] if data is None else data
-    except KeyError as error:
+        saved = {field.name: config[field.name] for field in fields(TrainOptions)}
+        path, fingerprint = config["data_path"], config["data_fingerprint"]
+        rule = saved["optimizer"]["name"], saved["optimizer"]["hyperparameters"]
+    except (KeyError, TypeError) as error:
         raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
+    data = path if data is None else data
     if data is None:
         raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
-    rule = optimizer if optimizer is not None else _saved_rule(folder, saved)
-    options = TrainOptions(**{**saved, "optimizer": rule})
-    job = _job(data, y, options, folder, resume=True)
-    if job.config["data_fingerprint"] != config["data_fingerprint"]:
+    for name in ("model", "loss", "sample_weight"):
+        if str(saved[name]).startswith("own") and name not in given:
+            raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
+    if "optimizer" not in given:
+        try:
+            saved["optimizer"] = rule_by_name(rule[0], **rule[1])
+        except OptionError:
+            raise OptionError(f"{folder}: optimizer was your own; pass the same optimizer again") from None
+    job = _job(data, y, TrainOptions(**{**saved, **given}), folder, resume=True)
+    if job.prepared.fingerprint != fingerprint:
         raise RunFolderError(f"{folder}: {job.prepared.name} has changed since the run began; train again")
     return job
-
-
-def _saved_rule(folder: Path, saved: dict[str, Any]) -> Rule:
-    try:
-        return rule_by_name(saved["optimizer"]["name"], **saved["optimizer"]["hyperparameters"])
-    except OptionError:
-        raise OptionError(
-            f"{folder}: its optimizer has no name of its own; pass the same optimizer again"
-        ) from None
 
 
 def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: bool) -> Job:
     """Resolve everything that was left open; nothing is compiled or written yet."""
     began = time.monotonic()
     prepared = prepare(data, y, options)
-    n_train = len(prepared.rows["train"].weights)
-    rule = _rule(options)
+    precision = precision_by_name(options.precision)
+    base = _base_rule(options)
+    rule = _wrapped(base, options)
     schedule = options.schedule or rule.schedule
-    batch = options.batch_size or (
-        n_train if rule.name == "gradient-descent" else defaults.batch_size(n_train)
+    architecture = _architecture(options, prepared) if isinstance(options.model, str) else None
+    model = architecture.build() if architecture is not None else own_model(options.model, prepared.encoding)
+    plan = _plan(options, rule, schedule, len(prepared.rows["train"].weights))
+    config = {
+        "data": prepared.name,
+        "data_path": _path_of(data),
+        "data_fingerprint": prepared.fingerprint,
+        **_resolved(options, prepared, architecture, base, schedule, plan),
+    }
+    return Job(
+        prepared=prepared,
+        model=model,
+        architecture=architecture,
+        rule=rule,
+        plan=plan,
+        precision=precision,
+        schedule="constant" if schedule in MEASURED_SCHEDULES else schedule,
+        line_search=_line_search(plan, prepared) if schedule == "line-search" else None,
+        config=config,
+        folder=folder,
+        resume=resume,
+        read_seconds=time.monotonic() - began,
     )
-    batch = n_train if batch == "full" else min(int(batch), n_train)
-    epochs = options.epochs or defaults.epochs(-(-n_train // batch))
-    linear = options.model == "linear"
-    hidden = (
-        ()
-        if linear
-        else tuple(options.hidden if options.hidden is not None else defaults.hidden_widths(n_train))
-    )
-    encoding = prepared.encoding
-    ramps = 0 if linear else defaults.ramps(n_train, len(encoding.number_columns))
-    ramps = ramps if options.ramps is None else options.ramps
-    dropout = (0.0 if linear else defaults.DROPOUT) if options.dropout is None else options.dropout
-    architecture = Architecture(
-        options.model,
-        Columns(encoding.n_dense, tuple(encoding.embedding_sizes), _ramp_edges(prepared, ramps)),
-        prepared.loss.n_outputs(len(encoding.classes)),
-        hidden,
-        options.activation,
-        options.batch_norm,
-        options.layer_norm,
-        dropout,
-    )
-    plan = Plan(
+
+
+def _plan(options: TrainOptions, rule: Rule, schedule: str, n_train: int) -> Plan:
+    batch_size = options.batch_size
+    if batch_size is None:
+        batch_size = "full" if rule.name == "gradient-descent" else defaults.batch_size(n_train)
+    batch_size = n_train if isinstance(batch_size, str) else min(batch_size, n_train)
+    epochs = options.epochs or defaults.epochs(-(-n_train // batch_size))
+    return Plan(
         epochs=epochs,
-        batch_size=batch,
+        batch_size=batch_size,
         learning_rate=options.learning_rate or rule.learning_rate,
         seed=options.seed,
         patience=defaults.patience(epochs) if options.early_stopping else None,
         max_seconds=options.max_seconds,
         checkpoint_every=options.checkpoint_every,
+        micro_batches=options.accumulate,
+        plateau=reduce_on_plateau(patience=max(2, epochs // 10)) if schedule == "plateau" else None,
+        devices=choose_devices(options.devices, batch_size, options.shard),
     )
-    resolved = replace(
-        options,
-        target=encoding.target,
-        task=encoding.task,
-        test=_path_of(options.test),
-        drop=list(options.drop),
-        hidden=list(hidden) if not linear else None,
-        ramps=ramps,
-        dropout=dropout,
-        loss=prepared.loss.name,
-        optimizer={"name": rule.name, "hyperparameters": _plain(rule.hyperparameters)},
-        learning_rate=plan.learning_rate,
-        schedule=schedule,
-        weight_decay=None,  # one of the optimizer's hyperparameters by now
-        batch_size=batch,
-        epochs=epochs,
+
+
+def _line_search(plan: Plan, prepared: Prepared) -> LineSearch:
+    """Return a line search for batches, each of which says only roughly what the whole loss does.
+
+    So a step must bring a tenth of what its slope promises, and may grow twofold per epoch, not per step
+    (Vaswani et al. 2019, "Painless Stochastic Gradient", https://arxiv.org/abs/1905.09997, section 5).
+    """
+    steps_per_epoch = -(-len(prepared.rows["train"].weights) // plan.batch_size)
+    return backtracking(plan.learning_rate, decrease=0.1, grow=2.0 ** (1.0 / steps_per_epoch))
+
+
+def _architecture(options: TrainOptions, prepared: Prepared) -> Architecture:
+    """Return the network for a table: what the user said, and for the rest what suits the rows."""
+    encoding = prepared.encoding
+    assert not isinstance(encoding, ArrayEncoding)
+    n_train = len(prepared.rows["train"].weights)
+    n_outputs = prepared.loss.n_outputs(len(encoding.classes))
+    sizes = tuple(encoding.embedding_sizes)
+    if options.model == "linear":
+        return Architecture("linear", Columns(encoding.n_dense, sizes), n_outputs)
+    hidden = defaults.hidden_widths(n_train) if options.hidden is None else tuple(options.hidden)
+    for width in hidden if options.group_norm else ():
+        if width % options.group_norm:
+            raise OptionError(
+                f"--group-norm {options.group_norm} does not divide the hidden width {width}; "
+                "choose a number that divides every width"
+            )
+    by_rows = defaults.ramps(n_train, len(encoding.number_columns))
+    ramps = by_rows if options.ramps is None else options.ramps
+    return Architecture(
+        "mlp",
+        Columns(encoding.n_dense, sizes, _ramp_edges(prepared, ramps)),
+        n_outputs,
+        hidden,
+        options.activation,
+        options.batch_norm,
+        options.layer_norm,
+        options.group_norm,
+        defaults.DROPOUT if options.dropout is None else options.dropout,
     )
-    config = {
-        "data": prepared.name,
-        "data_path": _path_of(data),
-        "data_fingerprint": prepared.fingerprint,
-        **asdict(resolved),
+
+
+def _resolved(
+    options: TrainOptions,
+    prepared: Prepared,
+    architecture: Architecture | None,
+    rule: Rule,
+    schedule: str,
+    plan: Plan,
+) -> dict[str, Any]:
+    """Return every option as JSON, with what was chosen for those that were left open."""
+    given = {field.name: getattr(options, field.name) for field in fields(options)}
+    sample_weight, loss = options.sample_weight, prepared.loss
+    chosen = {
+        "target": prepared.encoding.target,
+        "task": prepared.encoding.task,
+        "test": _path_of(options.test),
+        "drop": list(options.drop),
+        "model": architecture.model if architecture else f"own: {type(options.model).__name__}",
+        "hidden": list(architecture.hidden) if architecture else None,
+        "ramps": max((len(edges) - 1 for edges in architecture.columns.edges if edges), default=0)
+        if architecture
+        else None,
+        "dropout": architecture.dropout if architecture else None,
+        "loss": loss.spelled if loss.name in LOSSES else f"own: {loss.name}",
+        "sample_weight": sample_weight if isinstance(sample_weight, str | None) else "own",
+        "class_weight": {str(label): weight for label, weight in options.class_weight.items()}
+        if isinstance(options.class_weight, dict)
+        else options.class_weight,
+        "optimizer": {"name": rule.name, "hyperparameters": _plain(rule.hyperparameters)},
+        "learning_rate": plan.learning_rate,
+        "schedule": schedule,
+        "weight_decay": None,  # one of the optimizer's hyperparameters by now
+        "batch_size": plan.batch_size,
+        "epochs": plan.epochs,
     }
-    return Job(prepared, architecture, rule, plan, config, folder, resume, time.monotonic() - began)
+    return {**given, **chosen}
 
 
 def _ramp_edges(prepared: Prepared, ramps: int) -> tuple[tuple[float, ...], ...]:
     """Return, for each dense column, ascending edges that cut its training rows into equal shares."""
-    dense = prepared.rows["train"].inputs.dense
+    encoding, dense = prepared.encoding, prepared.rows["train"].inputs.dense
+    assert not isinstance(encoding, ArrayEncoding)
     edges: list[tuple[float, ...]] = [()] * dense.shape[1]
-    for column in prepared.encoding.number_columns if ramps else ():
+    for column in encoding.number_columns if ramps else ():
         shares = np.unique(np.quantile(dense[:, column], np.linspace(0.0, 1.0, ramps + 1)).astype(np.float32))
         edges[column] = tuple(shares.tolist())
     return tuple(edges)
 
 
-def _rule(options: TrainOptions) -> Rule:
-    if not isinstance(options.optimizer, str):
-        if options.weight_decay is not None:
-            raise OptionError(
-                "--weight-decay goes with an optimizer's name; give it to the rule itself instead"
-            )
-        return as_rule(options.optimizer)
-    decay = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
-    return rule_by_name(options.optimizer, **decay)
+def _base_rule(options: TrainOptions) -> Rule:
+    if isinstance(options.optimizer, str):
+        decay = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
+        return rule_by_name(options.optimizer, **decay)
+    if options.weight_decay is not None:
+        raise OptionError("--weight-decay goes with an optimizer's name; give it to the rule itself instead")
+    return as_rule(options.optimizer)
+
+
+def _wrapped(rule: Rule, options: TrainOptions) -> Rule:
+    """Return the rule with clipping before it and averaging after it, where they were asked for."""
+    if options.clip_norm is not None:
+        rule = chain(clip_by_global_norm(options.clip_norm), rule)
+    return rule if options.ema is None else with_ema(rule, options.ema)
 
 
 def _path_of(data: Any) -> str | None:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from downslope import metrics
-from downslope.data.encoding import Encoding
 from downslope.losses import Loss
 from downslope.training.evaluate import Evaluated
+from downslope.workflow.arrays import AnyEncoding
 
 POINTS_DRAWN = 2_000  # of predicted against actual: more would hide each other
 
@@ -17,19 +17,21 @@ def probabilities(loss: Loss, outputs: np.ndarray) -> np.ndarray:
     return np.asarray(loss.predict(outputs), np.float64)
 
 
-def numbers(loss: Loss, encoding: Encoding, outputs: np.ndarray) -> np.ndarray:
+def numbers(loss: Loss, encoding: AnyEncoding, outputs: np.ndarray) -> np.ndarray:
     """Return predictions (rows,) in the target's own units."""
     return encoding.decode_target(np.asarray(loss.predict(outputs)))
 
 
-def score(loss: Loss, encoding: Encoding, outputs: np.ndarray, targets: np.ndarray) -> float:
+def score(loss: Loss, encoding: AnyEncoding, outputs: np.ndarray, targets: np.ndarray) -> float:
     """Return accuracy or R², the one number of the progress display."""
     if encoding.task == "classification":
         return metrics.classification(probabilities(loss, outputs), targets)["accuracy"]
     return metrics.regression(numbers(loss, encoding, outputs), encoding.decode_target(targets))["r2"]
 
 
-def metrics_of(loss: Loss, encoding: Encoding, measured: Evaluated, targets: np.ndarray) -> dict[str, float]:
+def metrics_of(
+    loss: Loss, encoding: AnyEncoding, measured: Evaluated, targets: np.ndarray
+) -> dict[str, float]:
     """Return ``loss`` and, by task, ``accuracy`` and ``log_loss``, or ``rmse``, ``mae`` and ``r2``."""
     if encoding.task == "classification":
         by_task = metrics.classification(probabilities(loss, measured.outputs), targets)
@@ -40,7 +42,7 @@ def metrics_of(loss: Loss, encoding: Encoding, measured: Evaluated, targets: np.
 
 
 def drawn(
-    split: str, loss: Loss, encoding: Encoding, outputs: np.ndarray, targets: np.ndarray
+    split: str, loss: Loss, encoding: AnyEncoding, outputs: np.ndarray, targets: np.ndarray
 ) -> dict[str, Any]:
     """Return the content of evaluation.json: what the report draws of one split."""
     if encoding.task == "regression":

@@ -7,11 +7,13 @@ from typing import Any
 
 from downslope.data.target import TASKS, Task
 from downslope.errors import OptionError, did_you_mean
-from downslope.losses import LOSSES
+from downslope.gradient.precision import PRECISIONS
+from downslope.losses import parse_loss
 from downslope.models.layers import ACTIVATIONS
 from downslope.rules.registry import RULES
 from downslope.stepsize.schedule import SCHEDULES
 
+MEASURED_SCHEDULES = ("plateau", "line-search")
 MODELS = ("linear", "mlp")
 
 
@@ -28,18 +30,29 @@ class TrainOptions:
         drop: columns to leave out.
         header: whether the first line of a text file names the columns.
         delimiter: what separates the cells of a text file; None: found out.
-        model: ``"mlp"`` or ``"linear"``.
+        model: ``"mlp"``, ``"linear"``, or a network of your own (`models.functional.as_model`).
         hidden: width of each hidden layer of the mlp.
         activation: one of `models.layers.ACTIVATIONS`.
         batch_norm, layer_norm: normalise over the batch, or over the units.
+        group_norm: normalise over so many groups of units, ≥ 0; each hidden width must divide by it.
         dropout: share of units silenced at each training step, 0 ≤ dropout < 1; None: 0.1 in the mlp.
         ramps: into how many steps each number is also cut (`models.layers.ramps`), ≥ 0; None: by the rows.
-        loss: one of `losses.LOSSES`; None: by task.
+        loss: one of `losses.LOSSES`, its number after a colon (``"quantile:0.9"``), or a function
+            ``(outputs, targets) -> losses`` of shapes (batch, outputs), (batch,), (batch,); None: by task.
+        sample_weight: column of each row's weight, ≥ 0, or an array (rows,) beside arrays or a frame.
+        class_weight: ``"balanced"`` for weights that make all classes count alike, or {label: weight}.
         optimizer: a name of `rules.registry.RULES`, a `Rule`, or an Optax transformation.
         learning_rate: > 0; None: the rule's default.
-        schedule: one of `stepsize.schedule.SCHEDULES`; None: what suits the rule.
+        schedule: one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the validation
+            loss stands still; ``"line-search"`` to measure every step; None: what suits the rule.
         weight_decay: ≥ 0; None: the rule's default.
         batch_size: rows per gradient, or ``"full"`` for all of them; None: by the number of rows.
+        accumulate: into how many parts a batch is cut to save memory, ≥ 1; the gradient is the whole batch's.
+        clip_norm: gradients longer than this are shortened to it, > 0; None: never.
+        ema: keep an exponential average of the weights that forgets 1 − ema per step, in [0, 1); None: none.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the forward and backward pass.
+        devices: ``"all"`` or a number of devices to spread each batch over; None: the default device.
+        shard: ``"parameters"`` to spread weights and rule state over the devices too.
         epochs: passes over the training rows, at most; None: by the number of rows.
         max_seconds: training time, at most.
         early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
@@ -55,19 +68,28 @@ class TrainOptions:
     drop: Sequence[str] = ()
     header: bool = True
     delimiter: str | None = None
-    model: str = "mlp"
+    model: Any = "mlp"
     hidden: Sequence[int] | None = None
     activation: str = "silu"
     batch_norm: bool = False
     layer_norm: bool = False
+    group_norm: int = 0
     dropout: float | None = None
     ramps: int | None = None
-    loss: str | None = None
+    loss: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
     optimizer: Any = "adamw"
     learning_rate: float | None = None
     schedule: str | None = None
     weight_decay: float | None = None
     batch_size: int | str | None = None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema: float | None = None
+    precision: str = "float32"
+    devices: str | int | None = None
+    shard: str | None = None
     epochs: int | None = None
     max_seconds: float | None = None
     early_stopping: bool = True
@@ -76,11 +98,15 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no data could make right."""
-        _among("model", self.model, MODELS)
+        if isinstance(self.model, str):
+            _among("model", self.model, MODELS)
         _among("activation", self.activation, ACTIVATIONS)
         _among("task", self.task, TASKS)
-        _among("loss", self.loss, LOSSES)
-        _among("schedule", self.schedule, SCHEDULES)
+        if isinstance(self.loss, str):
+            parse_loss(self.loss)
+        _among("schedule", self.schedule, (*SCHEDULES, *MEASURED_SCHEDULES))
+        _among("precision", self.precision, PRECISIONS)
+        _among("shard", self.shard, ("parameters",))
         if isinstance(self.optimizer, str):
             _among("optimizer", self.optimizer, RULES)
         _number("test_fraction", self.test_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1)
@@ -88,13 +114,21 @@ class TrainOptions:
             "validation_fraction", self.validation_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1
         )
         _number("dropout", self.dropout, "at least 0 and below 1", lambda x: 0 <= x < 1)
-        _number("learning_rate", self.learning_rate, "above 0", lambda x: x > 0)
+        _number("learning_rate", self.learning_rate, "above 0 and below 1e38", lambda x: 0 < x < 1e38)
         _number("weight_decay", self.weight_decay, "at least 0", lambda x: x >= 0)
         _number("max_seconds", self.max_seconds, "above 0", lambda x: x > 0)
         _number("checkpoint_every", self.checkpoint_every, "at least 0", lambda x: x >= 0)
+        _number("clip_norm", self.clip_norm, "above 0", lambda x: x > 0)
+        _number("ema", self.ema, "at least 0 and below 1", lambda x: 0 <= x < 1)
+        _whole("accumulate", self.accumulate, 1)
+        _whole("group_norm", self.group_norm, 0)
+        if self.devices != "all":
+            _whole("devices", self.devices, 1, " or 'all'")
         _whole("epochs", self.epochs, 1)
         _whole("ramps", self.ramps, 0)
         _whole("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            raise OptionError(f"--seed must be below 2**63, got {self.seed}")
         if self.batch_size != "full":
             _whole("batch_size", self.batch_size, 1, " or 'full'")
         for width in self.hidden or ():
@@ -103,7 +137,8 @@ class TrainOptions:
             raise OptionError("--test and --test-fraction exclude each other; give one of them")
         if self.delimiter is not None and len(self.delimiter) != 1:
             raise OptionError(f"--delimiter must be one character, such as ';', got {self.delimiter!r}")
-        if self.model == "linear" and (self.hidden or self.dropout or self.batch_norm or self.layer_norm):
+        layers = self.hidden or self.dropout or self.batch_norm or self.layer_norm or self.group_norm
+        if self.model == "linear" and layers:
             raise OptionError(
                 "--model linear has no hidden layers: leave out --hidden, --dropout and the norms"
             )

@@ -5,7 +5,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from downslope import pytrees
@@ -42,7 +41,7 @@ def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[
         "data": prepared.name,
         "task": prepared.encoding.task,
         "target": prepared.encoding.target,
-        "model": str(job.architecture),
+        "model": job.described,
         "n_params": pytrees.count(descent.params),
         "rows": {name: len(rows.weights) for name, rows in prepared.rows.items()},
         "loss": prepared.loss.name,
@@ -50,7 +49,7 @@ def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[
         "learning_rate": plan.learning_rate,
         "schedule": job.config["schedule"],
         "batch_size": plan.batch_size,
-        "precision": "float32",
+        "precision": job.precision.name,
         "steps": progress.history[-1]["step"] if progress.history else 0,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
@@ -66,7 +65,7 @@ def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[
             "train": progress.seconds,
             "total": 0.0,
         },
-        "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()[:1]],
+        "devices": plan.devices.names(),
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in VERSIONS_OF},

@@ -3,7 +3,8 @@
 DATA → table of typed columns → train / validation / test rows → encoding, fitted on train → arrays
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import numpy as np
 
 from downslope.data.bundled import BUNDLED
 from downslope.data.encoding import Encoding
+from downslope.data.memory import is_frame
 from downslope.data.source import fingerprint, read
 from downslope.data.split import split
 from downslope.data.table import Table, drop_columns, resolve_target
 from downslope.data.target import class_codes
-from downslope.errors import OptionError
+from downslope.errors import DataError, OptionError
 from downslope.gradient.backprop import Batch
-from downslope.losses import DEFAULT_LOSS, Loss, loss_by_name
+from downslope.losses import DEFAULT_LOSS, Loss, from_function, loss_by_name
+from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
 from downslope.workflow.options import TrainOptions
+from downslope.workflow.weights import class_weights, sample_weights
 
 SPLITS = ("train", "validation", "test")
 
@@ -40,7 +44,7 @@ class Prepared:
     name: str
     fingerprint: str
     n_columns: int
-    encoding: Encoding
+    encoding: AnyEncoding
     loss: Loss
     rows: dict[str, Batch]
 
@@ -51,40 +55,74 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
     Raises:
         DataError, OptionError: whatever is wrong with the data or does not fit it.
     """
-    table = read(data, y, target=options.target, header=options.header, delimiter=options.delimiter)
-    target = resolve_target(table, options.target)
-    if target in options.drop:
-        raise OptionError(
-            f"--drop {target}: this is the column to predict; drop others, or choose another --target"
-        )
-    used = drop_columns(table, options.drop)
-    test_table = None if options.test is None else _read_test(options, target)
+    table = read_rows(data, y, options)
+    if isinstance(table, ArrayTable):
+        if table.labels is None:
+            raise DataError("the arrays: need y, what is to be predicted for each row")
+        target, labels = table.labels.column_names[0], table.labels
+        weights, used = sample_weights(options.sample_weight, table)
+        n_columns = int(np.prod(table.inputs.shape[1:]))
+    else:
+        target = resolve_target(table, options.target)
+        if target in (
+            *options.drop,
+            options.sample_weight if isinstance(options.sample_weight, str) else None,
+        ):
+            raise OptionError(f"'{target}' is the column to predict; it cannot be dropped or be the weight")
+        weights, used = sample_weights(options.sample_weight, drop_columns(table, options.drop))
+        labels, n_columns = used, len(used.column_names) - 1
+    test_table = None
+    if options.test is not None:
+        test, test_y = options.test if isinstance(options.test, tuple) else (options.test, None)
+        test_table = read_rows(test, test_y, options)
     parts = split(
         used.n_rows,
         test_fraction=0.0 if test_table is not None else options.test_fraction,
         validation_fraction=options.validation_fraction,
         seed=options.seed,
-        classes=class_codes(used, target, options.task),
+        classes=class_codes(labels, target, options.task),
         name=used.name,
     )
-    encoding = Encoding.fit(used, target=target, task=options.task, rows=parts.train)
-    loss = loss_by_name(options.loss or DEFAULT_LOSS[encoding.task], encoding.task, len(encoding.classes))
+    if isinstance(used, ArrayTable):
+        encoding = ArrayEncoding.fit(used, options.task, parts.train)
+    else:
+        encoding = Encoding.fit(used, target=target, task=options.task, rows=parts.train)
+    loss = _loss(options, encoding)
+    if not loss.standardise:
+        encoding = replace(encoding, labels=replace(encoding.labels, mean=0.0, std=1.0))
     whole = encode(encoding, used)
+    _check_counts(loss, encoding, used.name, whole.targets)
+    train_codes = np.asarray(whole.targets)[parts.train] if encoding.classes else np.zeros(0, int)
+    by_class = class_weights(options.class_weight, encoding.classes, train_codes)
+    whole = whole._replace(weights=weights)
     rows = {name: take(whole, getattr(parts, name)) for name in SPLITS}
+    if encoding.classes:  # class weights are for learning: validation and test rows count as they are
+        heard = rows["train"].weights * by_class[rows["train"].targets]
+        rows["train"] = rows["train"]._replace(weights=heard)
     if test_table is not None:
         rows["test"] = encode(encoding, test_table)
-    of_file = isinstance(data, str | Path) and data not in BUNDLED
     return Prepared(
         used.name,
-        fingerprint(data if of_file else table),
-        len(used.column_names) - 1,
+        _fingerprint(data, table),
+        n_columns,
         encoding,
         loss,
         {name: batch for name, batch in rows.items() if len(batch.weights)},
     )
 
 
-def encode(encoding: Encoding, table: Table) -> Batch:
+def read_rows(data: Any, y: Any, options: Any) -> Table | ArrayTable:
+    """Read data: arrays for a user's own network as they are, all else as a table.
+
+    `options` holds ``target``, ``header``, ``delimiter``, and as ``model`` the network.
+    """
+    in_memory = not (isinstance(data, str | Path | Table) or is_frame(data))
+    if in_memory and not isinstance(options.model, str):
+        return read_arrays(data, y, options.target)
+    return read(data, y, target=options.target, header=options.header, delimiter=options.delimiter)
+
+
+def encode(encoding: Any, table: Any) -> Batch:
     """Return all rows of a table as arrays, each of weight 1."""
     inputs, targets = encoding.encode_inputs(table), encoding.encode_target(table)
     return Batch(inputs, targets, np.ones(table.n_rows, np.float32))
@@ -95,6 +133,26 @@ def take(rows: Batch, places: np.ndarray) -> Batch:
     return jax.tree.map(lambda array: array[places], rows)
 
 
-def _read_test(options: TrainOptions, target: str) -> Table:
-    test, y = options.test if isinstance(options.test, tuple) else (options.test, None)
-    return read(test, y, target=target, header=options.header, delimiter=options.delimiter)
+def _loss(options: TrainOptions, encoding: AnyEncoding) -> Loss:
+    if callable(options.loss):
+        return from_function(options.loss, encoding.task)
+    return loss_by_name(options.loss or DEFAULT_LOSS[encoding.task], encoding.task, len(encoding.classes))
+
+
+def _check_counts(loss: Loss, encoding: AnyEncoding, name: str, targets: np.ndarray) -> None:
+    below = np.flatnonzero(np.asarray(targets) < 0) if loss.name == "poisson" else np.zeros(0)
+    if below.size:
+        raise DataError(
+            f"{name}: --loss poisson is for counts, but target '{encoding.target}' is below 0 in "
+            f"{below.size} rows (first: row {below[0] + 1}); use squared-error"
+        )
+
+
+def _fingerprint(data: Any, table: Table | ArrayTable) -> str:
+    """Return what changes when the data does."""
+    if isinstance(table, ArrayTable):
+        assert table.labels is not None
+        of_inputs = hashlib.sha256(table.inputs.tobytes()).hexdigest()
+        return of_inputs + fingerprint(table.labels)
+    of_file = isinstance(data, str | Path) and data not in BUNDLED
+    return fingerprint(data if of_file else table)

@@ -26,14 +26,18 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls, folder: str | Path, model: Any = None) -> "Run":
         """Read a run from its folder. No code of the folder is run.
+
+        Args:
+            folder: the run folder.
+            model: the network, where it was your own.
 
         Raises:
             RunFolderError: the folder is not a run's, is not finished, or is damaged.
         """
         folder = Path(folder)
-        trained = load(folder)
+        trained = load(folder, model)
         return cls(trained, runs.read_json(folder / "summary.json"), runs.read_history(folder), folder)
 
     @property

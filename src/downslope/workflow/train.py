@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from downslope.data.encoding import Inputs
-from downslope.errors import NonFiniteError
+from downslope.errors import NonFiniteError, OptionError
 from downslope.gradient.backprop import training_objective
+from downslope.gradient.precision import in_precision
+from downslope.models.functional import is_network
 from downslope.runs import folder as runs
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.checkpoint import Checkpoints
@@ -27,12 +28,14 @@ from downslope.workflow.options import options_from
 from downslope.workflow.run import Run
 from downslope.workflow.trained import Trained
 
+WARMUP = 0.05  # share of the steps in which a schedule that falls first rises
 SECONDS_BETWEEN_HISTORIES = 2.0  # how far the history on disk may lag behind a run that is watched
 
 
 def train(
     data: Any = "digits",
     y: Any = None,
+    labels: Any = None,
     *,
     out: str | Path | bool | None = None,
     overwrite: bool = False,
@@ -47,6 +50,8 @@ def train(
         data: a bundled name (``"digits"``, ``"iris"``, ``"wine"``, ``"breast_cancer"``, ``"diabetes"``), a
             CSV, TSV or Parquet file, a pandas, polars or pyarrow frame, or a NumPy array (rows, columns).
         y: the targets (rows,) where `data` is an array.
+        labels: the targets in the form ``train(network, data, labels)``, which is the same as
+            ``train(data, labels, model=network)`` with a network of your own.
         out: the run folder; None: ``runs/<data>-<n>``; False: nothing is written.
         overwrite: replace the run that `out` holds.
         resume: go on with the run in this folder, with its options; `data` is needed only where it was
@@ -68,9 +73,16 @@ def train(
         >>> run.summary["metrics"]["test"]["accuracy"] > 0.8
         True
     """
+    if is_network(data):
+        options = {**options, "model": data}
+        data, y = ("digits" if y is None else y), labels
+    elif labels is not None:
+        raise OptionError("train(network, data, labels) takes a network first; or pass model=network")
     console = Console(quiet=quiet, highlight=False)
     if resume is not None:
-        job = resumed_job(Path(resume), None if data == "digits" else data, y, options)
+        job = resumed_job(
+            Path(resume), None if isinstance(data, str) and data == "digits" else data, y, options
+        )
     else:
         job = new_job(data, y, out, overwrite, options_from(options))
     return run_job(job, console, listeners)
@@ -101,6 +113,7 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     if checkpoints is not None:
         checkpoints.close()
     trained = Trained(
+        job.model,
         job.architecture,
         prepared.encoding,
         prepared.loss,
@@ -133,8 +146,10 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
     """Return what is to be descended, and where from."""
     prepared, plan = job.prepared, job.plan
     encoding, loss, rows = prepared.encoding, prepared.loss, prepared.rows
-    model = job.architecture.build()
-    schedule = schedule_by_name(job.config["schedule"])
+    model = in_precision(job.model, job.precision)
+    warmup = 0.0 if job.schedule == "constant" else WARMUP
+    schedule = schedule_by_name(job.schedule, warmup=warmup)
+    objective = training_objective(model, loss)
     validation = rows.get("validation")
 
     def score(outputs: np.ndarray) -> float:
@@ -142,7 +157,15 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
         return measure.score(loss, encoding, outputs, np.asarray(validation.targets))
 
     problem = Problem(
-        step=make_step(training_objective(model, loss), job.rule, schedule),
+        objective=objective,
+        step=make_step(
+            objective,
+            job.rule,
+            schedule,
+            precision=job.precision,
+            micro_batches=plan.micro_batches,
+            line_search=job.line_search,
+        ),
         rule=job.rule,
         schedule=schedule,
         evaluation=jax.jit(make_evaluation(model, loss)),
@@ -152,8 +175,13 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
     )
     key = jax.random.fold_in(jax.random.key(plan.seed), 0)
 
-    def start(key: jax.Array, example: Inputs) -> TrainState:
-        return initial_state(*model.init(key, example), job.rule)
+    carried = {
+        "loss_scale": job.precision.initial(),
+        "line_search": job.line_search and job.line_search.init(),
+    }
+
+    def start(key: jax.Array, example: Any) -> TrainState:
+        return initial_state(*model.init(key, example), job.rule, **carried)
 
     example = jax.tree.map(lambda array: array[:1], rows["train"].inputs)
     return problem, jax.jit(start)(key, example)

@@ -8,17 +8,19 @@ import jax
 import numpy as np
 
 from downslope import pytrees
-from downslope.data.encoding import Encoding
+from downslope.data.encoding import Encoding, Inputs
 from downslope.data.source import read
 from downslope.data.table import Table
 from downslope.errors import DataError, OptionError, RunFolderError
 from downslope.gradient.backprop import Batch
-from downslope.losses import Loss, loss_by_name
+from downslope.losses import DEFAULT_LOSS, LOSSES, Loss, loss_by_name
 from downslope.models.architecture import Architecture
+from downslope.models.functional import Model, as_model
 from downslope.runs import folder as runs
 from downslope.training.evaluate import Evaluated, cut, evaluate, make_evaluation
 from downslope.training.loop import evaluation_size
 from downslope.workflow import measure
+from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
 from downslope.workflow.prepare import encode
 
 
@@ -27,29 +29,35 @@ class Trained:
     """Weights, the network they belong to, and the way from columns to arrays and back.
 
     Attributes:
-        architecture: the network.
+        model: the network.
+        architecture: the network in numbers; None for the user's own.
         encoding: how columns became arrays.
         loss: the cost function it was trained on.
         params, model_state: nested dictionaries of arrays.
         header, delimiter: how text files were read.
     """
 
-    architecture: Architecture
-    encoding: Encoding
+    model: Model
+    architecture: Architecture | None
+    encoding: AnyEncoding
     loss: Loss
     params: Any
     model_state: Any
     header: bool = True
     delimiter: str | None = None
 
-    def read(self, data: Any, y: Any = None) -> Table:
+    def read(self, data: Any, y: Any = None) -> Table | ArrayTable:
         """Read data to predict or to evaluate the way the training data was read."""
+        if isinstance(data, ArrayTable):
+            return data
+        if isinstance(self.encoding, ArrayEncoding):
+            return read_arrays(data, y, self.encoding.target)
         return read(data, y, target=self.encoding.target, header=self.header, delimiter=self.delimiter)
 
     def outputs(self, rows: Batch) -> Evaluated:
         """Return raw outputs and the mean loss."""
         batches = cut(rows, evaluation_size(rows))
-        evaluation = jax.jit(make_evaluation(self.architecture.build(), self.loss))
+        evaluation = jax.jit(make_evaluation(self.model, self.loss))
         return evaluate(evaluation, self.params, self.model_state, batches, len(rows.weights))
 
     def predict(self, data: Any) -> np.ndarray:
@@ -81,16 +89,19 @@ class Trained:
         return measure.metrics_of(self.loss, self.encoding, self.outputs(rows), np.asarray(rows.targets))
 
     def _answers(self, data: Any) -> np.ndarray:
-        inputs = self.encoding.encode_inputs(self.read(data))
-        n_rows = len(inputs[0])
-        targets = np.zeros(
-            n_rows, np.float32 if self.encoding.task == "regression" else np.int32
-        )  # not looked at
-        return self.outputs(Batch(inputs, targets, np.ones(n_rows, np.float32))).outputs
+        table = self.read(data)
+        inputs: Any = self.encoding.encode_inputs(table)  # pyright: ignore[reportArgumentType]
+        dtype = np.float32 if self.encoding.task == "regression" else np.int32
+        not_looked_at = np.zeros(table.n_rows, dtype)
+        return self.outputs(Batch(inputs, not_looked_at, np.ones(table.n_rows, np.float32))).outputs
 
     def save(self, folder: Path) -> None:
         """Write model.json and model.safetensors."""
-        described = {"architecture": self.architecture.to_json(), "loss": self.loss.name}
+        known = self.loss.name in LOSSES
+        described = {
+            "architecture": None if self.architecture is None else self.architecture.to_json(),
+            "loss": self.loss.spelled if known else DEFAULT_LOSS[self.encoding.task],  # which predicts alike
+        }
         runs.write_json(folder / "model.json", described)
         leaves = jax.tree.leaves(self._weights)
         runs.write_weights(
@@ -103,38 +114,78 @@ class Trained:
         return {"params": self.params, "state": self.model_state}
 
 
-def load(folder: Path) -> Trained:
+def load(folder: Path, network: Any = None) -> Trained:
     """Read a trained network from a run folder; nothing in the folder is run.
+
+    Args:
+        folder: the run folder.
+        network: the user's own network, where it is one: a folder holds its weights, not its code.
 
     Raises:
         RunFolderError: the folder is not a run's, is not finished, or is damaged.
+        OptionError: the network is the user's own and was not given.
     """
     folder = Path(folder)
     config = runs.read_json(folder / "config.json")
     described = runs.read_json(folder / "model.json")
+    stored_encoding = runs.read_json(folder / "encoding.json")
+    stored_encoding.pop("describe", None)  # for the report
     try:
-        stored_encoding = runs.read_json(folder / "encoding.json")
-        stored_encoding.pop("describe", None)  # for the report
-        encoding = Encoding.from_json(stored_encoding)
+        kind = ArrayEncoding if "shape" in stored_encoding else Encoding
+        encoding = kind.from_json(stored_encoding)
     except DataError as error:
-        raise RunFolderError(
-            f"{folder / 'encoding.json'}: damaged ({error}); train again with --overwrite"
-        ) from None
+        path = folder / "encoding.json"
+        raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
     try:
-        architecture = Architecture.from_json(described["architecture"])
+        own = described["architecture"] is None
+        architecture = None if own else Architecture.from_json(described["architecture"])
         loss = loss_by_name(described["loss"], encoding.task, len(encoding.classes))
-    except (KeyError, OptionError) as error:
-        raise RunFolderError(
-            f"{folder / 'model.json'}: damaged ({error}); train again with --overwrite"
-        ) from None
+    except (KeyError, AttributeError, OptionError, RunFolderError) as error:
+        path = folder / "model.json"
+        raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
+    model = own_model(network, encoding) if architecture is None else architecture.build()
     stored = runs.read_weights(folder / "model.safetensors")
-    params, state = jax.eval_shape(architecture.build().init, jax.random.key(0), None)
-    expected = {"params": params, "state": state}
+    params, state = jax.eval_shape(model.init, jax.random.key(0), _example(encoding))
     weights = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: _stored(stored, pytrees.path_name(path), leaf.shape, folder), expected
+        lambda path, leaf: _stored(stored, pytrees.path_name(path), leaf.shape, folder),
+        {"params": params, "state": state},
     )
     header, delimiter = config.get("header", True), config.get("delimiter")
-    return Trained(architecture, encoding, loss, weights["params"], weights["state"], header, delimiter)
+    params, state = weights["params"], weights["state"]
+    return Trained(model, architecture, encoding, loss, params, state, header, delimiter)
+
+
+def own_model(network: Any, encoding: AnyEncoding) -> Model:
+    """Return the user's network as a `Model`; of a table it is given the dense columns.
+
+    Raises:
+        OptionError: there is none, or a column is one that only the built-in networks can take.
+    """
+    if network is None:
+        raise OptionError(
+            "this run's network is your own: load it in Python, Run.load(folder, model=network)"
+        )
+    model = as_model(network)
+    if isinstance(encoding, ArrayEncoding):
+        return model
+    if encoding.embedding_sizes:
+        raise OptionError(
+            "model: a column has too many categories for a network of your own, which is given numbers; "
+            "drop it, or group its rare categories"
+        )
+
+    def apply(params: Any, state: Any, inputs: Any, **context: Any) -> tuple[Any, Any]:
+        return model.apply(params, state, inputs.dense, **context)
+
+    return Model(lambda key, example: model.init(key, example.dense), apply)
+
+
+def _example(encoding: AnyEncoding) -> Any:
+    """Return one row of zeros in the shape of the inputs."""
+    if isinstance(encoding, ArrayEncoding):
+        return np.zeros((1, *encoding.shape), np.float32)
+    categories = np.zeros((1, len(encoding.embedding_sizes)), np.int32)
+    return Inputs(np.zeros((1, encoding.n_dense), np.float32), categories)
 
 
 def _stored(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], folder: Path) -> np.ndarray:

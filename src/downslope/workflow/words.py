@@ -33,7 +33,9 @@ def announce(job: Job, console: Console) -> None:
         _say(console, "", note)
     if len(prepared.encoding.notes) > NOTES_SHOWN:
         _say(console, "", f"and {len(prepared.encoding.notes) - NOTES_SHOWN} more notes, in the report")
-    _say(console, "model", f"{job.architecture}, {prepared.loss.name}")
+    _say(console, "model", f"{job.described}, {prepared.loss.name}")
+    kind = "" if job.precision.name == "float32" else f", {job.precision.name}"
+    _say(console, "device", plan.devices.describe() + kind)
     _say(
         console,
         "descent",
@@ -67,7 +69,8 @@ def conclude(run: Run, console: Console) -> None:
 
 
 def _say(console: Console, label: str, text: str) -> None:
-    console.print(f"{label:<8} {text}", markup=False, highlight=False, soft_wrap=True)
+    wrap = not console.is_terminal  # a file or a pipe has no width
+    console.print(f"{label:<8} {text}", markup=False, highlight=False, soft_wrap=wrap)
 
 
 def _number(value: float | None) -> str:

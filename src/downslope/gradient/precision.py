@@ -1,0 +1,119 @@
+"""In which numbers the slope is felt: low precision forwards and backwards, float32 for all that lasts.
+
+The weights, the update and every reduction stay in float32 (the "master copy"); only the products of
+the forward and the backward pass are computed in float16 or bfloat16, where hardware is faster.
+
+bfloat16 has float32's range, so nothing else is needed. float16 has not: a gradient below 6e-8 becomes
+0 and one above 65504 infinite. So the loss is multiplied by a scale before it is differentiated and the
+gradient divided by it after; when an infinity appears, the step is skipped and the scale halved; after
+enough good steps it is doubled again.
+
+Micikevicius et al. 2018, "Mixed Precision Training", https://arxiv.org/abs/1710.03740, sections 3.1–3.3.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from downslope import pytrees
+from downslope.errors import OptionError, did_you_mean
+from downslope.models.functional import Model
+
+SMALLEST_SCALE = 2.0**-14  # below, it is not the scale that makes gradients infinite
+
+
+class LossScale(NamedTuple):
+    """What dynamic loss scaling carries from step to step.
+
+    Attributes:
+        scale: what the loss is multiplied by; float32 scalar, a power of two.
+        good_steps: steps since it last changed; int32 scalar.
+    """
+
+    scale: Float[Array, ""]
+    good_steps: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A compute dtype, and whether the loss must be scaled for it.
+
+    Attributes:
+        name: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        dtype: of the forward and backward pass.
+        initial_scale: of the loss; None where no scaling is needed.
+        growth_steps: good steps after which the scale is doubled.
+    """
+
+    name: str
+    dtype: Any
+    initial_scale: float | None = None
+    growth_steps: int = 1000
+
+    def initial(self) -> LossScale | None:
+        """Return the loss scale before the first step; None where there is none."""
+        if self.initial_scale is None:
+            return None
+        return LossScale(jnp.float32(self.initial_scale), jnp.zeros([], jnp.int32))
+
+    def adjusted(self, loss_scale: LossScale, finite: Array) -> LossScale:
+        """Return the scale for the next step: halved after an overflow, doubled after enough good steps."""
+        good_steps = jnp.where(finite, loss_scale.good_steps + 1, 0)
+        grows = good_steps >= self.growth_steps
+        factor = jnp.where(finite, jnp.where(grows, 2.0, 1.0), 0.5)
+        return LossScale(loss_scale.scale * factor, jnp.where(grows, 0, good_steps))
+
+
+PRECISIONS = {
+    "float32": Precision("float32", jnp.float32),
+    "bfloat16": Precision("bfloat16", jnp.bfloat16),
+    "float16": Precision("float16", jnp.float16, initial_scale=2.0**15),
+}
+
+
+def precision_by_name(name: str, device: Any = None) -> Precision:
+    """Return the precision called `name`.
+
+    Args:
+        name: a name of `PRECISIONS`.
+        device: where it is to run; None: the first of this process.
+
+    Raises:
+        OptionError: an unknown name, or one that the device has no units for.
+    """
+    if name not in PRECISIONS:
+        near = did_you_mean(name, PRECISIONS)
+        raise OptionError(f"--precision: unknown '{name}'.{near} Choose one of {', '.join(PRECISIONS)}")
+    device = jax.devices()[0] if device is None else device
+    lacking = _lacking(device)
+    if name in lacking:
+        usable = " or ".join(other for other in PRECISIONS if other not in lacking)
+        raise OptionError(f"--precision {name}: {device.device_kind} does not compute in it; use {usable}")
+    return PRECISIONS[name]
+
+
+def _lacking(device: Any) -> set[str]:
+    """Return the precisions that a device has no units for."""
+    if device.platform == "tpu":
+        return {"float16"}
+    if device.platform in ("gpu", "cuda"):
+        capability = tuple(int(part) for part in str(getattr(device, "compute_capability", "9.0")).split("."))
+        return {"bfloat16"} if capability < (8, 0) else set()
+    return set()
+
+
+def in_precision(model: Model, precision: Precision) -> Model:
+    """Return `model` computing in a lower precision, with float32 outputs and model state."""
+    if precision.dtype == jnp.float32:
+        return model
+
+    def apply(params: Any, state: Any, inputs: Any, **rest: Any) -> tuple[Any, Any]:
+        low = pytrees.cast((params, inputs), precision.dtype)
+        outputs, new_state = model.apply(low[0], state, low[1], **rest)
+        as_before = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, state)
+        return pytrees.cast(outputs, jnp.float32), as_before
+
+    return Model(model.init, apply)

@@ -1,0 +1,84 @@
+"""How much each row counts: sample weights, and class weights that make rare classes heard."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from downslope.data.table import Table
+from downslope.errors import DataError, OptionError, did_you_mean
+
+
+def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
+    """Return the weight of each row, float32 (rows,), and the table without the column that held them.
+
+    Args:
+        weights: None for 1 each, the name of a column, or an array (rows,).
+        table: the rows.
+
+    Raises:
+        DataError: no such column, or a weight that is missing, negative or not finite, or none above 0.
+    """
+    if weights is None:
+        return np.ones(table.n_rows, np.float32), table
+    where = f"'{weights}'" if isinstance(weights, str) else "sample_weight"
+    if isinstance(weights, str):
+        if not isinstance(table, Table):
+            raise OptionError("sample_weight must be an array where the data is an array")
+        column = table.column(weights)
+        try:
+            values = np.asarray(column.to_pylist(), np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{table.name}: sample weight {where} must hold numbers, ≥ 0") from None
+        table = Table(table.name, table.columns.drop_columns([weights]), table.default_target)
+    else:
+        values = np.asarray(weights, np.float64)
+        if values.shape != (table.n_rows,):
+            raise DataError(f"{where}: has shape {values.shape}, but there are {table.n_rows} rows")
+    wrong = np.flatnonzero(~(values >= 0) | ~np.isfinite(values))
+    if wrong.size:
+        first = f"first: {values[wrong[0]]:g} in row {wrong[0] + 1}"
+        raise DataError(
+            f"{table.name}: weight {where} is missing, negative or infinite in {wrong.size} rows ({first})"
+        )
+    if not values.any():
+        raise DataError(f"{table.name}: weight {where} is 0 in every row; at least one must count")
+    return values.astype(np.float32), table
+
+
+def class_weights(weights: Any, classes: list[Any], codes: np.ndarray) -> np.ndarray:
+    """Return the weight of each class, float32 (classes,).
+
+    Args:
+        weights: None for 1 each; ``"balanced"`` for rows ∕ (classes · rows of the class); or {label: weight}
+            with 1 for labels that are not named.
+        classes: the labels, by code.
+        codes: the class of each training row.
+
+    Raises:
+        OptionError: a label that is not a class, or a weight that is negative or not finite.
+    """
+    if weights is None:
+        return np.ones(len(classes), np.float32)
+    if not classes:
+        raise OptionError("--class-weight is for classification, but this is regression; leave it out")
+    if isinstance(weights, str):
+        if weights != "balanced":
+            raise OptionError(f"--class-weight must be 'balanced' or label=weight,…, got '{weights}'")
+        counts = np.bincount(codes, minlength=len(classes))
+        return (len(codes) / (len(classes) * np.maximum(counts, 1))).astype(np.float32)
+    if not isinstance(weights, Mapping):
+        raise OptionError(f"class_weight must be 'balanced' or {{label: weight}}, got {weights!r}")
+    by_name = {str(label): code for code, label in enumerate(classes)}
+    result = np.ones(len(classes), np.float32)
+    for label, weight in weights.items():
+        if str(label) not in by_name:
+            known = ", ".join(f"'{name}'" for name in by_name)
+            near = did_you_mean(str(label), by_name)
+            raise OptionError(f"--class-weight: '{label}' is not a class.{near} The classes are {known}")
+        if not (isinstance(weight, int | float) and 0 <= weight < float("inf")):
+            raise OptionError(f"--class-weight {label}={weight}: must be a number of at least 0")
+        result[by_name[str(label)]] = weight
+    if not result.any():
+        raise OptionError("--class-weight is 0 for every class; at least one must count")
+    return result
