@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from downslope.data.order import epoch_order, padded_batches
+from downslope.data.order import epoch_order
 from downslope.data.seeds import generator
 from downslope.errors import OptionError
 
@@ -31,20 +31,6 @@ def test_an_order_is_the_same_in_another_process():
     assert printed.strip() == str(epoch_order(5, 3, 10).tolist())
 
 
-@given(n=st.integers(1, 200), batch_size=st.integers(1, 250), epoch=st.integers(0, 5))
-def test_every_example_is_seen_exactly_once_with_weight_one(n, batch_size, epoch):
-    order = epoch_order(0, epoch, n)
-    indices, weights = padded_batches(order, batch_size)
-    assert indices.shape == weights.shape == (-(-n // batch_size), batch_size)
-    assert (indices.dtype, weights.dtype) == (np.int32, np.float32)
-    assert np.array_equal(indices[weights == 1], order)
-    assert set(np.unique(weights)) <= {0.0, 1.0}
-    padding = indices[weights == 0]
-    assert np.array_equal(padding, np.resize(order, n + len(padding))[n:])
-
-
 def test_bad_options():
-    with pytest.raises(OptionError, match="--batch-size 0 is below 1"):
-        padded_batches(np.arange(3), 0)
     with pytest.raises(OptionError, match="--seed -1"):
         epoch_order(-1, 0, 3)

@@ -181,9 +181,15 @@ def train(
     if resume is not None:
         _check_alone(context)
         options = {}
+    from rich.console import Console
+
     from downslope.workflow.train import train as run_training
 
-    run = run_training(data, out=out, overwrite=overwrite, resume=resume, quiet=quiet or json_, **options)
+    # Beside the JSON object on standard output, a person at a terminal still sees the descent.
+    console = Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False) if json_ else None
+    run = run_training(
+        data, out=out, overwrite=overwrite, resume=resume, quiet=quiet, console=console, **options
+    )
     if json_:
         json.dump({**run.summary, "folder": str(run.folder)}, sys.stdout, indent=2, ensure_ascii=False)
         print()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from downslope import pytrees
@@ -25,6 +26,7 @@ class Checkpoints:
     def __init__(self, folder: Path):
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every save at length
         self._folder = folder.absolute()
+        self._copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True, create=True),
@@ -35,7 +37,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         # Copies of its own: the next compiled call reuses the buffers of the state it is given.
-        named = {name: leaf.copy() for name, leaf in _storable(arrays).items()}
+        named = self._copy(_storable(arrays))
         self._manager.save(
             step,
             args=ocp.args.Composite(

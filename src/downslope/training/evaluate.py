@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from downslope.gradient.backprop import Batch
 from downslope.losses import Loss
 from downslope.models.functional import Model
 
-# evaluation(params, model_state, batch) -> (outputs, loss per example)
+# evaluation(params, model_state, batch) -> (predictions, loss per example)
 Evaluation = Callable[[Any, Any, Batch], tuple[Any, Any]]
 
 
@@ -20,20 +19,20 @@ class Evaluated(NamedTuple):
     """What a network said about some rows.
 
     Attributes:
-        outputs: (rows, outputs), raw: logits, or the standardised target.
+        predictions: probabilities (rows, classes), or standardised numbers (rows,).
         loss: mean loss, weighted, in the units that training minimises.
     """
 
-    outputs: Float[np.ndarray, "rows outputs"]
+    predictions: np.ndarray
     loss: float
 
 
 def make_evaluation(model: Model, loss: Loss) -> Evaluation:
-    """Return ``evaluation(params, model_state, batch) -> (outputs, losses)`` of the network as it is used."""
+    """Return ``evaluation(params, model_state, batch) -> (predictions, losses)``, without dropout."""
 
     def evaluation(params: Any, model_state: Any, batch: Batch) -> tuple[Any, Any]:
         outputs, _ = model.apply(params, model_state, batch.inputs, key=None, train=False)
-        return outputs.astype(jnp.float32), loss.per_example(outputs, batch.targets)
+        return loss.predict(outputs).astype(jnp.float32), loss.per_example(outputs, batch.targets)
 
     return evaluation
 
@@ -57,7 +56,7 @@ def evaluate(
 ) -> Evaluated:
     """Run `evaluation` over batches made by `cut`."""
     answers = [evaluation(params, model_state, batch) for batch in batches]  # all queued before any is read
-    outputs = np.concatenate([np.asarray(outputs) for outputs, _ in answers])[:n_rows]
+    predictions = np.concatenate([np.asarray(predicted) for predicted, _ in answers])[:n_rows]
     losses = np.concatenate([np.asarray(losses, np.float64) for _, losses in answers])[:n_rows]
     weights = np.concatenate([np.asarray(batch.weights, np.float64) for batch in batches])[:n_rows]
-    return Evaluated(outputs, float(np.average(losses, weights=weights)))
+    return Evaluated(predictions, float(np.average(losses, weights=weights)))

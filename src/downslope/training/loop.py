@@ -80,7 +80,7 @@ class Problem:
         step: one step downhill (`training.step.make_step`).
         rule, schedule: those inside `step`.
         evaluation: outputs and losses in evaluation mode (`training.evaluate.make_evaluation`), jitted.
-        score: outputs of the validation rows → the number people read (accuracy or R²).
+        score: predictions on the validation rows → the number people read (accuracy or R²).
         train, validation: rows in memory; `validation` is None where there are none.
     """
 
@@ -164,7 +164,7 @@ class _Session:
         self.progress = Progress()
         self.n_rows = len(problem.train.weights)
         self.steps_per_epoch = -(-self.n_rows // plan.batch_size)
-        self.key = jax.random.fold_in(jax.random.key(plan.seed), 1)  # 0 is the initial weights' purpose
+        self.key = jax.jit(run_key, static_argnums=1)(np.uint32(plan.seed), "steps")
         self.order = self._order()
         place = plan.devices.place_state
         self.state, self.trace = place(state), place(empty_trace(self.steps_per_epoch))
@@ -188,6 +188,8 @@ class _Session:
             self.validation = cut(self.problem.validation, evaluation_size(self.problem.validation))
             params, model_state = self.weights()
             jax.block_until_ready(self.problem.evaluation(params, model_state, self.validation[0]))
+        self.schedule = jax.jit(self.problem.schedule)
+        self.schedule(np.int32(0), self._pace().total_steps)
         self.compile_seconds = time.monotonic() - began
         self._tell("compiled", f"compiled in {self.compile_seconds:.1f} s")
 
@@ -203,7 +205,7 @@ class _Session:
 
     def _pace(self) -> Pace:
         total_steps = self.plan.epochs * self.steps_per_epoch
-        return Pace(jnp.float32(self.learning_rate), jnp.float32(total_steps))
+        return Pace(np.float32(self.learning_rate), np.float32(total_steps))
 
     @property
     def learning_rate(self) -> float:
@@ -251,7 +253,7 @@ class _Session:
         )
         self.progress.position = int(done)
         self.seconds_per_step = max((time.monotonic() - began) / (self.progress.position - first), 1e-7)
-        last_loss = float(self.trace.losses[self.progress.position - 1])
+        last_loss = float(np.asarray(self.trace.losses)[self.progress.position - 1])
         if not worthwhile:
             self._stop_at_non_finite(last_loss)
         elif not self.epoch_is_complete:
@@ -267,7 +269,7 @@ class _Session:
                 self.problem.evaluation, *weights, self.validation, len(self.problem.validation.weights)
             )
             row["validation_loss"] = finite_or_none(measured.loss)
-            row["validation_metric"] = finite_or_none(self.problem.score(measured.outputs))
+            row["validation_metric"] = finite_or_none(self.problem.score(measured.predictions))
             what, loss = "the validation loss", measured.loss
         else:  # nothing to choose by: the last finite weights are kept
             what, loss = "a weight", -float(row["epoch"]) if pytrees.all_finite(weights) else float("nan")
@@ -295,14 +297,14 @@ class _Session:
 
     def _row(self) -> dict[str, Any]:
         progress, done = self.progress, self.progress.position
-        losses = np.asarray(self.trace.losses[:done], np.float64)
+        losses = np.asarray(self.trace.losses, np.float64)[:done]
         rows_of = np.full(done, float(self.plan.batch_size))
         rows_of[-1] = min(self.n_rows - (done - 1) * self.plan.batch_size, self.plan.batch_size)
         seen = np.isfinite(losses)  # float16 skips a step that overflows
         seconds = self.seconds
         since = seconds - (progress.history[-1]["seconds"] if progress.history else 0.0)
         pace = self._pace()
-        multiplier = self.problem.schedule(np.float32(self.steps_done - 1), pace.total_steps)
+        multiplier = self.schedule(np.int32(self.steps_done - 1), pace.total_steps)
         return {
             "epoch": progress.epoch + 1,
             "step": self.steps_done,
@@ -339,7 +341,7 @@ class _Session:
 
     def _stop_at_non_finite(self, loss: float, what: str = "the loss") -> None:
         progress = self.progress
-        before = np.asarray(self.trace.losses[: progress.position - 1], np.float64)
+        before = np.asarray(self.trace.losses, np.float64)[: progress.position - 1]
         earlier = [row["train_loss"] for row in progress.history[:1]] or before[:1].tolist() or [float("nan")]
         latest = before[-1] if len(before) else earlier[0]
         why = (
@@ -394,6 +396,18 @@ class _Session:
         tell(
             self.listeners, Event(kind, self.steps_done, self.progress.epoch, seconds, message, values or {})
         )
+
+
+PURPOSES = ("initial weights", "steps")
+
+
+def run_key(seed: Any, purpose: str) -> jax.Array:
+    """Return the random key of one purpose of a run: no two purposes share a stream.
+
+    >>> bool(jax.random.bits(run_key(0, "steps")) == jax.random.bits(run_key(0, "initial weights")))
+    False
+    """
+    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
 
 
 def evaluation_size(rows: Batch) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from downslope import pytrees
@@ -39,7 +40,8 @@ class Trace(NamedTuple):
 def empty_trace(steps: int) -> Trace:
     """Return a trace in which nothing has been seen yet."""
     observed = -(-steps // STEPS_PER_NORM)
-    return Trace(jnp.full(steps, jnp.nan, jnp.float32), jnp.full(observed, jnp.nan, jnp.float32))
+    nothing = [np.full(size, np.nan, np.float32) for size in (steps, observed)]
+    return Trace(*jax.device_put(nothing))
 
 
 class Stretch(NamedTuple):

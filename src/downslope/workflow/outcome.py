@@ -30,11 +30,11 @@ def create(folder: Path, job: Job) -> None:
 def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[str, Any]:
     """Return the content of summary.json.
 
-    `measured` holds the raw outputs and the loss of every split that has rows.
+    `measured` holds the predictions and the loss of every split that has rows.
     """
     prepared, plan, progress = job.prepared, job.plan, descent.progress
     metrics = {
-        name: measure.metrics_of(prepared.loss, prepared.encoding, measured[name], np.asarray(rows.targets))
+        name: measure.metrics_of(prepared.encoding, measured[name], np.asarray(rows.targets))
         for name, rows in prepared.rows.items()
     }
     return {
@@ -85,7 +85,7 @@ def save(
     assert folder is not None
     split = next(name for name in ("test", "validation", "train") if name in measured)
     targets = np.asarray(job.prepared.rows[split].targets)
-    drawn = measure.drawn(split, job.prepared.loss, job.prepared.encoding, measured[split].outputs, targets)
+    drawn = measure.drawn(split, job.prepared.encoding, measured[split].predictions, targets)
     trained.save(folder)
     runs.write_history(folder, history)
     runs.write_json(folder / "evaluation.json", drawn)

@@ -18,7 +18,7 @@ from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.evaluate import cut, evaluate, make_evaluation
 from downslope.training.events import PASSING, Event, Listener
-from downslope.training.loop import Problem, descend, evaluation_size
+from downslope.training.loop import Problem, descend, evaluation_size, run_key
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import make_step
 from downslope.workflow import measure, outcome, words
@@ -41,6 +41,7 @@ def train(
     overwrite: bool = False,
     resume: str | Path | None = None,
     quiet: bool = False,
+    console: Console | None = None,
     listeners: Sequence[Listener] = (),
     **options: Any,
 ) -> Run:
@@ -57,6 +58,7 @@ def train(
         resume: go on with the run in this folder, with its options; `data` is needed only where it was
             not a file or a bundled name, `optimizer` only where it was an Optax transformation.
         quiet: print nothing.
+        console: where to print instead of standard output.
         listeners: functions of one `training.events.Event`, called as it happens.
         options: the fields of `TrainOptions`, by name: ``target="price"``, ``hidden=(128, 128)``, …
 
@@ -78,7 +80,8 @@ def train(
         data, y = ("digits" if y is None else y), labels
     elif labels is not None:
         raise OptionError("train(network, data, labels) takes a network first; or pass model=network")
-    console = Console(quiet=quiet, highlight=False)
+    console = Console(highlight=False) if console is None else console
+    console.quiet = console.quiet or quiet
     if resume is not None:
         job = resumed_job(
             Path(resume), None if isinstance(data, str) and data == "digits" else data, y, options
@@ -152,9 +155,9 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
     objective = training_objective(model, loss)
     validation = rows.get("validation")
 
-    def score(outputs: np.ndarray) -> float:
+    def score(predictions: np.ndarray) -> float:
         assert validation is not None
-        return measure.score(loss, encoding, outputs, np.asarray(validation.targets))
+        return measure.score(encoding, predictions, np.asarray(validation.targets))
 
     problem = Problem(
         objective=objective,
@@ -173,18 +176,14 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
         train=rows["train"],
         validation=validation,
     )
-    key = jax.random.fold_in(jax.random.key(plan.seed), 0)
 
-    carried = {
-        "loss_scale": job.precision.initial(),
-        "line_search": job.line_search and job.line_search.init(),
-    }
-
-    def start(key: jax.Array, example: Any) -> TrainState:
-        return initial_state(*model.init(key, example), job.rule, **carried)
+    def start(seed: jax.Array, example: Any) -> TrainState:
+        loss_scale, line_search = job.precision.initial(), job.line_search and job.line_search.init()
+        params, model_state = model.init(run_key(seed, "initial weights"), example)
+        return initial_state(params, model_state, job.rule, loss_scale=loss_scale, line_search=line_search)
 
     example = jax.tree.map(lambda array: array[:1], rows["train"].inputs)
-    return problem, jax.jit(start)(key, example)
+    return problem, jax.jit(start)(np.uint32(plan.seed), example)
 
 
 class _Recorder:

@@ -54,18 +54,18 @@ class Trained:
             return read_arrays(data, y, self.encoding.target)
         return read(data, y, target=self.encoding.target, header=self.header, delimiter=self.delimiter)
 
-    def outputs(self, rows: Batch) -> Evaluated:
-        """Return raw outputs and the mean loss."""
+    def measured(self, rows: Batch) -> Evaluated:
+        """Return predictions and the mean loss."""
         batches = cut(rows, evaluation_size(rows))
         evaluation = jax.jit(make_evaluation(self.model, self.loss))
         return evaluate(evaluation, self.params, self.model_state, batches, len(rows.weights))
 
     def predict(self, data: Any) -> np.ndarray:
         """Return one label, or one number in the target's units, per row of `data`, in order."""
-        outputs = self._answers(data)
-        if self.encoding.task == "regression":
-            return measure.numbers(self.loss, self.encoding, outputs)
-        return self.encoding.decode_target(np.argmax(measure.probabilities(self.loss, outputs), axis=1))
+        answers = self._answers(data)
+        if self.encoding.task == "classification":
+            answers = np.argmax(answers, axis=1)
+        return self.encoding.decode_target(answers)
 
     def predict_proba(self, data: Any) -> np.ndarray:
         """Return probabilities, (rows, classes), columns in the order of `encoding.classes`.
@@ -77,7 +77,7 @@ class Trained:
             raise OptionError(
                 f"--proba is for classification, but this run predicts numbers ('{self.encoding.target}')"
             )
-        return measure.probabilities(self.loss, self._answers(data))
+        return self._answers(data).astype(np.float64)
 
     def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
         """Return the metrics on data that holds the target too.
@@ -86,14 +86,14 @@ class Trained:
             DataError: no such column, no rows, or a class that training never saw.
         """
         rows = encode(self.encoding, self.read(data, y))
-        return measure.metrics_of(self.loss, self.encoding, self.outputs(rows), np.asarray(rows.targets))
+        return measure.metrics_of(self.encoding, self.measured(rows), np.asarray(rows.targets))
 
     def _answers(self, data: Any) -> np.ndarray:
         table = self.read(data)
         inputs: Any = self.encoding.encode_inputs(table)  # pyright: ignore[reportArgumentType]
         dtype = np.float32 if self.encoding.task == "regression" else np.int32
         not_looked_at = np.zeros(table.n_rows, dtype)
-        return self.outputs(Batch(inputs, not_looked_at, np.ones(table.n_rows, np.float32))).outputs
+        return self.measured(Batch(inputs, not_looked_at, np.ones(table.n_rows, np.float32))).predictions
 
     def save(self, folder: Path) -> None:
         """Write model.json and model.safetensors."""
