@@ -1,0 +1,12 @@
+"""One file per system that does the work; each is a function ``run(workload, threads) -> dict``.
+
+The dictionary holds
+
+    import_seconds   importing the system
+    setup_seconds    from the arrays to the first step: copies, initial weights, compiling
+    epoch_seconds    a list: wall-clock time of every epoch
+    final_loss       mean training loss over all rows, after the last step
+    threads          what the system computed with
+
+`python -m benchmarks.peers NAME WORKLOAD THREADS` runs one and prints the dictionary as JSON.
+"""
