@@ -19,6 +19,14 @@ if TYPE_CHECKING:
         TrainingError as TrainingError,
     )
     from downslope.rules import *  # noqa: F403
+    from downslope.stepsize import (
+        LineSearch as LineSearch,
+        Plateau as Plateau,
+        Schedule as Schedule,
+        backtracking as backtracking,
+        reduce_on_plateau as reduce_on_plateau,
+        schedule_by_name as schedule_by_name,
+    )
     from downslope.training.minimize import MinimizeResult as MinimizeResult, minimize as minimize
     from downslope.workflow.run import Run as Run
     from downslope.workflow.train import train as train
@@ -62,6 +70,15 @@ _RULES = [
     "rule_by_name",
 ]
 
+_STEP_SIZES = [
+    "LineSearch",
+    "Plateau",
+    "Schedule",
+    "backtracking",
+    "reduce_on_plateau",
+    "schedule_by_name",
+]
+
 # What is public, in the order in which data flows, and where it lives.
 _HOME = {
     "train": "downslope.workflow.train",
@@ -69,6 +86,7 @@ _HOME = {
     "minimize": "downslope.training.minimize",
     "MinimizeResult": "downslope.training.minimize",
     **dict.fromkeys(_RULES, "downslope.rules"),
+    **dict.fromkeys(_STEP_SIZES, "downslope.stepsize"),
     **dict.fromkeys(
         [
             "DownslopeError",

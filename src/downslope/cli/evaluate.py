@@ -1,6 +1,7 @@
 """`downslope evaluate`: how good a trained network is on other rows."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,8 @@ def evaluate(
     table = trained.read(data)
     metrics = trained.evaluate(table)
     if as_json:
-        print(json.dumps({"rows": table.n_rows, **metrics}, indent=2))
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        print(json.dumps({"rows": table.n_rows, **finite}, indent=2))
         return
     print(f"rows      {table.n_rows:,}")
     for name, value in metrics.items():

@@ -24,13 +24,15 @@ def predict(
     """Predict one value per row of DATA, in order."""
     if out is not None and not out.absolute().parent.is_dir():
         raise OptionError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if out is not None and out.is_dir():
+        raise OptionError(f"--out {out}: is a folder; name a file in it")
     from downslope.workflow.trained import load
 
     trained = load(run)
     table = trained.read(data)
+    shares = trained.predict_proba(table) if proba else None  # first, because a regression has none
     columns: dict[str, Any] = {trained.encoding.target: trained.predict(table)}
-    if proba:
-        shares = trained.predict_proba(table)
+    if shares is not None:
         for place, label in enumerate(trained.encoding.classes):
             columns[f"probability_{label}"] = shares[:, place]
     if out is None:

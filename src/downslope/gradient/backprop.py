@@ -81,15 +81,21 @@ def loss_and_gradient(objective: Objective, micro_batches: int = 1) -> Callable[
 
     def summed(params: Any, model_state: Any, batch: Batch, key: Any, scale: Any) -> tuple[Any, Any, Any]:
         rows = len(batch.weights) // micro_batches
-        parts = jax.tree.map(lambda a: a.reshape(micro_batches, rows, *a.shape[1:]), batch)
+        # Dealt out like cards: padding, at the end, cannot decide who is whose neighbour, and every part
+        # has rows on every device.
+        parts = jax.tree.map(lambda a: a.reshape(rows, micro_batches, *a.shape[1:]).swapaxes(0, 1), batch)
         total = jnp.maximum(jnp.sum(batch.weights), jnp.finfo(batch.weights.dtype).tiny)
 
         def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
             loss, gradient, model_state = carry
             micro_batch, index = part
             own_key = jax.random.fold_in(key, index)
-            own_loss, own_gradient, model_state = whole(params, model_state, micro_batch, own_key, scale)
+            own_loss, own_gradient, own_state = whole(params, model_state, micro_batch, own_key, scale)
             share = jnp.sum(micro_batch.weights) / total
+            # a part of padding alone has no batch statistics to remember
+            model_state = jax.tree.map(
+                lambda new, old: jnp.where(share > 0, new, old), own_state, model_state
+            )
             gradient = jax.tree.map(
                 lambda sum, own: sum + own * share.astype(own.dtype), gradient, own_gradient
             )

@@ -23,6 +23,7 @@ from downslope.errors import OptionError, did_you_mean
 from downslope.models.functional import Model
 
 SMALLEST_SCALE = 2.0**-14  # below, it is not the scale that makes gradients infinite
+LARGEST_SCALE = 2.0**100  # a loss without slope never overflows; the scale itself must not either
 
 
 class LossScale(NamedTuple):
@@ -64,7 +65,9 @@ class Precision:
         good_steps = jnp.where(finite, loss_scale.good_steps + 1, 0)
         grows = good_steps >= self.growth_steps
         factor = jnp.where(finite, jnp.where(grows, 2.0, 1.0), 0.5)
-        return LossScale(loss_scale.scale * factor, jnp.where(grows, 0, good_steps))
+        return LossScale(
+            jnp.minimum(loss_scale.scale * factor, LARGEST_SCALE), jnp.where(grows, 0, good_steps)
+        )
 
 
 PRECISIONS = {

@@ -67,7 +67,13 @@ class TableInput(nnx.Module):
     def __init__(self, columns: Columns, *, rngs: nnx.Rngs):
         widths = [embedding_width(size) for size in columns.embedding_sizes]
         self.embeddings = nnx.List(
-            nnx.Embed(size, width, embedding_init=nnx.initializers.normal(0.1), rngs=rngs)
+            nnx.Embed(
+                size,
+                width,
+                embedding_init=nnx.initializers.normal(0.1),
+                promote_dtype=_unchanged,  # else they are float32 whatever the precision
+                rngs=rngs,
+            )
             for size, width in zip(columns.embedding_sizes, widths, strict=True)
         )
         self.edges = columns.edges
@@ -95,9 +101,13 @@ def ramps(
     column = np.repeat(np.arange(len(edges)), [max(0, len(own) - 1) for own in edges])
     low = np.concatenate([np.asarray(own[:-1], np.float32) for own in edges])  # (ramps,)
     height = np.concatenate([np.diff(np.asarray(own, np.float32)) for own in edges if own])  # (ramps,)
-    return jnp.clip((dense[:, column] - low) / height, 0.0, 1.0)
+    return jnp.clip((dense[:, column] - low) / height, 0.0, 1.0).astype(jnp.result_type(dense))
 
 
 def embedding_width(n_codes: int) -> int:
     """Return how many numbers stand for one category: 4 · ⁴√codes, between 2 and 64."""
     return min(64, max(2, round(4 * n_codes**0.25)))
+
+
+def _unchanged(arrays: tuple[Array, ...], **_: Any) -> tuple[Array, ...]:
+    return arrays

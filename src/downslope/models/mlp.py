@@ -70,7 +70,8 @@ class MLP(nnx.Module):
         for layer, linear in enumerate(self.linears):
             x = linear(x)  # (batch, hidden)
             if self.batch_norms:
-                x = self.batch_norms[layer](x, mask=real)
+                # Flax answers in the dtype of the running averages, float32, whatever it was given
+                x = self.batch_norms[layer](x, mask=real).astype(x.dtype)
             if self.layer_norms:
                 x = self.layer_norms[layer](x)
             if self.group_norms:

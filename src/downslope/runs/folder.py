@@ -29,6 +29,19 @@ from safetensors.numpy import load_file, save_file
 
 from downslope.errors import RunFolderError
 
+FILES = {
+    "config.json",
+    "summary.json",
+    "history.parquet",
+    "events.jsonl",
+    "encoding.json",
+    "evaluation.json",
+    "model.safetensors",
+    "model.json",
+    "checkpoints",
+    "report.html",
+}
+
 HISTORY_SCHEMA = pa.schema(
     [
         ("epoch", pa.int64()),
@@ -56,18 +69,30 @@ def check_free(folder: Path, overwrite: bool) -> None:
     With `overwrite`, a run folder or an empty folder may be replaced; never a folder of other things.
     """
     if not folder.exists():
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            why = "may not be written to" if above.is_dir() else "is a file"
+            raise RunFolderError(f"{folder}: cannot be written ({above} {why}); choose another --out")
         return
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: is a file, not a folder; choose another --out")
     if not any(folder.iterdir()):
         return
-    if not (folder / "config.json").is_file():
+    if not _is_run(folder):
         raise RunFolderError(f"{folder}: holds files that are not a run's; choose another --out")
     if not overwrite:
         raise RunFolderError(
             f"{folder}: holds a run already; add --overwrite to replace it, --resume {folder} to go on with "
             f"it, or choose another --out"
         )
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is a run's: by its config.json or, where that is damaged, by all its names."""
+    try:
+        return "data_fingerprint" in read_json(folder / "config.json")
+    except RunFolderError:
+        return (folder / "config.json").is_file() and {path.name for path in folder.iterdir()} <= FILES
 
 
 def create(folder: Path, config: Mapping[str, Any]) -> None:

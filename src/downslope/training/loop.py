@@ -188,14 +188,17 @@ class _Session:
             self.validation = cut(self.problem.validation, evaluation_size(self.problem.validation))
             params, model_state = self.weights()
             jax.block_until_ready(self.problem.evaluation(params, model_state, self.validation[0]))
+        self.all_finite = jax.jit(pytrees.all_finite)
         self.schedule = jax.jit(self.problem.schedule)
         self.schedule(np.int32(0), self._pace().total_steps)
         self.compile_seconds = time.monotonic() - began
         self._tell("compiled", f"compiled in {self.compile_seconds:.1f} s")
 
-    def _order(self) -> np.ndarray:
+    def _order(self) -> jax.Array:
         rows = epoch_order(self.plan.seed, self.progress.epoch, self.n_rows)
-        return padded_order(rows, self.plan.batch_size, self.plan.lanes)
+        if self.steps_per_epoch == 1:  # `batch_at` may do without the order, so it must say nothing new
+            rows = np.arange(self.n_rows)
+        return self.plan.devices.place_data(padded_order(rows, self.plan.batch_size, self.plan.lanes))
 
     def _stretch(self, stop: int) -> Stretch:
         batch_size, n_rows = np.int32(self.plan.batch_size), np.int32(self.n_rows)
@@ -272,7 +275,7 @@ class _Session:
             row["validation_metric"] = finite_or_none(self.problem.score(measured.predictions))
             what, loss = "the validation loss", measured.loss
         else:  # nothing to choose by: the last finite weights are kept
-            what, loss = "a weight", -float(row["epoch"]) if pytrees.all_finite(weights) else float("nan")
+            what, loss = "a weight", -float(row["epoch"]) if self.all_finite(weights) else math.nan
         if not np.isfinite(loss):
             self._stop_at_non_finite(loss, what)
             return
@@ -351,7 +354,7 @@ class _Session:
         )
         where = f"step {self.steps_done:,} (epoch {progress.epoch + 1})"
         progress.failed = True
-        smaller = self.plan.learning_rate / 10
+        smaller = min(self.plan.learning_rate / 10, self.problem.rule.learning_rate)
         progress.stopped_because = (
             f"{what} became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
         )

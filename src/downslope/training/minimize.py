@@ -138,7 +138,7 @@ def minimize(
     if recent:  # again, up to the last params whose loss was finite: those of one step less
         first, state, stretch = next((past for past in reversed(recent) if past[0] < bad), recent[0])
         again = stretch._replace(stop=np.int32(max(bad - 1 - first, 0)))
-        state, _, _ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
+        state, *_ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
         stopped_because = "the loss is not finite"
         result = _result(state, rule, objective, rows, losses, norms, began, stopped_because)
     raise NonFiniteError(

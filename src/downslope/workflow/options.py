@@ -98,6 +98,10 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no data could make right."""
+        if not isinstance(self.target, str | None):
+            raise OptionError(f"--target must be the name of a column, got {self.target!r}")
+        if not isinstance(self.drop, list | tuple) or not all(isinstance(name, str) for name in self.drop):
+            raise OptionError(f"--drop must be a list of names of columns, got {self.drop!r}")
         if isinstance(self.model, str):
             _among("model", self.model, MODELS)
         _among("activation", self.activation, ACTIVATIONS)

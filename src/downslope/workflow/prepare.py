@@ -94,11 +94,13 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
     _check_counts(loss, encoding, used.name, whole.targets)
     train_codes = np.asarray(whole.targets)[parts.train] if encoding.classes else np.zeros(0, int)
     by_class = class_weights(options.class_weight, encoding.classes, train_codes)
-    whole = whole._replace(weights=weights)
     rows = {name: take(whole, getattr(parts, name)) for name in SPLITS}
-    if encoding.classes:  # class weights are for learning: validation and test rows count as they are
-        heard = rows["train"].weights * by_class[rows["train"].targets]
-        rows["train"] = rows["train"]._replace(weights=heard)
+    heard = weights[parts.train]  # weights are for learning: validation and test rows count as they are
+    if encoding.classes:
+        heard = heard * by_class[rows["train"].targets]
+    if not heard.any():
+        raise DataError(f"{used.name}: every training row has weight 0; at least one must count")
+    rows["train"] = rows["train"]._replace(weights=heard)
     if test_table is not None:
         rows["test"] = encode(encoding, test_table)
     return Prepared(

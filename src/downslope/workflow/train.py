@@ -1,5 +1,6 @@
 """The main job: data in, a trained, measured, saved and explained network out."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,9 +133,15 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
         )
         for name, rows in prepared.rows.items()
     }
+    progress = descent.progress
+    if not progress.failed and not math.isfinite(measured["train"].loss):
+        progress.failed = True  # by the last step, which no later one saw
+        progress.stopped_because = (
+            f"the loss of the training rows became {measured['train'].loss} with the last step. "
+            f"Try a learning rate of {job.plan.learning_rate / 10:g}"
+        )
     summary = outcome.summary(job, descent, measured)
     summary["seconds"]["total"] = time.monotonic() - began
-    progress = descent.progress
     run = Run(trained, summary, runs.history_table(progress.history), job.folder)
     if job.folder is not None:
         outcome.save(job, trained, summary, progress.history, measured)

@@ -143,6 +143,10 @@ def load(folder: Path, network: Any = None) -> Trained:
     except (KeyError, AttributeError, OptionError, RunFolderError) as error:
         path = folder / "model.json"
         raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
+    if architecture is not None and not _fits(architecture, encoding, loss):
+        raise RunFolderError(
+            f"{folder}: damaged (encoding.json and model.json do not fit); train again with --overwrite"
+        )
     model = own_model(network, encoding) if architecture is None else architecture.build()
     stored = runs.read_weights(folder / "model.safetensors")
     params, state = jax.eval_shape(model.init, jax.random.key(0), _example(encoding))
@@ -150,6 +154,12 @@ def load(folder: Path, network: Any = None) -> Trained:
         lambda path, leaf: _stored(stored, pytrees.path_name(path), leaf.shape, folder),
         {"params": params, "state": state},
     )
+    unknown = stored.keys() - set(pytrees.paths(weights))
+    if unknown:
+        raise RunFolderError(
+            f"{folder / 'model.safetensors'}: holds '{min(unknown)}', which the network has not; it was "
+            "another network that was trained"
+        )
     header, delimiter = config.get("header", True), config.get("delimiter")
     params, state = weights["params"], weights["state"]
     return Trained(model, architecture, encoding, loss, params, state, header, delimiter)
@@ -180,6 +190,18 @@ def own_model(network: Any, encoding: AnyEncoding) -> Model:
     return Model(lambda key, example: model.init(key, example.dense), apply)
 
 
+def _fits(architecture: Architecture, encoding: AnyEncoding, loss: Loss) -> bool:
+    """Return whether a network takes what the encoding gives, and gives what the loss takes."""
+    if isinstance(encoding, ArrayEncoding):
+        return False
+    columns = architecture.columns
+    return (columns.n_dense, list(columns.embedding_sizes), architecture.n_outputs) == (
+        encoding.n_dense,
+        list(encoding.embedding_sizes),
+        loss.n_outputs(len(encoding.classes)),
+    )
+
+
 def _example(encoding: AnyEncoding) -> Any:
     """Return one row of zeros in the shape of the inputs."""
     if isinstance(encoding, ArrayEncoding):
@@ -190,6 +212,8 @@ def _example(encoding: AnyEncoding) -> Any:
 
 def _stored(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], folder: Path) -> np.ndarray:
     array = arrays.get(name)
+    if array is not None and shape == () and array.size == 1:
+        array = array.reshape(())  # `write_weights` makes one row of a scalar
     if array is None or array.shape != shape:
         found = "is missing" if array is None else f"has shape {array.shape}, not {shape}"
         raise RunFolderError(f"{folder / 'model.safetensors'}: damaged ('{name}' {found}); train again")
