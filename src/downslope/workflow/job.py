@@ -1,7 +1,7 @@
 """From the user's options to a job in which nothing is left open; nothing is compiled or written here."""
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,8 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     job = _job(data, y, TrainOptions(**{**saved, **given}), folder, resume=True)
     if job.prepared.fingerprint != fingerprint:
         raise RunFolderError(f"{folder}: {job.prepared.name} has changed since the run began; train again")
-    return job
+    name = str(config.get("data", job.prepared.name))  # as it was first typed
+    return replace(job, prepared=replace(job.prepared, name=name), config={**job.config, "data": name})
 
 
 def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: bool) -> Job:

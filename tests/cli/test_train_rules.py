@@ -1,0 +1,53 @@
+"""Every rule of the command line trains, and `downslope rules` has a line for each."""
+
+import numpy as np
+import pytest
+
+from downslope.rules.registry import RULES
+from downslope.workflow.train import train
+
+NAMES = (
+    "gradient-descent sgd momentum nesterov adagrad adadelta rmsprop adam amsgrad adamax nadam nadamw radam "
+    "adamw lars lamb lion adafactor muon schedule-free-sgd schedule-free-adamw prodigy"
+).split()
+
+
+def test_the_names_are_those_promised():
+    assert list(RULES) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_trains(name):
+    run = train("iris", optimizer=name, hidden=(4,), epochs=3, batch_size=32, out=False, quiet=True)
+    assert run.summary["optimizer"] == name
+    assert run.summary["epochs"] == 3
+    losses = run.history["train_loss"].to_pylist()
+    assert np.isfinite(losses).all()
+    assert len(set(losses)) == 3  # it moved
+    for metrics in run.summary["metrics"].values():
+        assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_rules_has_a_line_for_each(command):
+    answer = command("rules")
+    assert answer.code == 0
+    assert not answer.err
+    head, *lines, foot = answer.out.splitlines()
+    assert head.split() == ["rule", "adapts", "memory", "paper"]
+    assert foot == "memory: numbers kept per parameter"
+    assert [line.split()[0] for line in lines] == NAMES
+    for line, info in zip(lines, RULES.values(), strict=True):
+        assert [cell.strip() for cell in line.split("  ") if cell.strip()] == [
+            info.name,
+            info.adapts,
+            info.memory,
+            info.paper,
+        ]
+
+
+def test_the_optimizer_that_was_asked_for_is_said(command, tmp_path):
+    words = ["train", "iris", "--optimizer", "lion", "--epochs", 1, "--hidden", 4, "--out", tmp_path / "run"]
+    answer = command(*words)
+    assert answer.code == 0
+    assert any(line.startswith("descent  lion, learning rate ") for line in answer.out.splitlines())
+    assert any(line.startswith("device   cpu:0") for line in answer.out.splitlines())

@@ -1,0 +1,318 @@
+"""Networks that a user brings: every kind of them trains, is saved, read back and says the same."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import downslope as ds
+from downslope.errors import DataError, OptionError
+from downslope.models.functional import as_model
+from downslope.rules import momentum, with_ema
+from downslope.training import loop
+
+INPUTS, CLASSES, ROWS = 6, 3, 150
+GENERATOR = np.random.default_rng(0)
+CENTRES = GENERATOR.normal(0, 2, (CLASSES, INPUTS))
+Y = GENERATOR.integers(0, CLASSES, ROWS)
+X = (CENTRES[Y] + GENERATOR.normal(0, 1, (ROWS, INPUTS))).astype(np.float32)
+SHORT = {"epochs": 5, "batch_size": 32, "learning_rate": 0.02, "out": False, "quiet": True}
+MOMENTUM = 0.9  # of the running averages
+
+
+class Flax(nnx.Module):
+    """Batch normalisation, dropout, and a buffer that is no parameter."""
+
+    def __init__(self, *, rngs: nnx.Rngs, dropout: float = 0.2):
+        self.first = nnx.Linear(INPUTS, 16, rngs=rngs)
+        self.norm = nnx.BatchNorm(16, momentum=MOMENTUM, use_fast_variance=False, rngs=rngs)
+        self.drop = nnx.Dropout(dropout, rngs=rngs)
+        self.last = nnx.Linear(16, CLASSES, rngs=rngs)
+
+    def __call__(self, x, mask=None):
+        real = None if mask is None else mask[:, None] > 0
+        return self.last(self.drop(nnx.relu(self.norm(self.first(x), mask=real))))
+
+
+class GroupNormed(nnx.Module):
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.first, self.last = nnx.Linear(INPUTS, 16, rngs=rngs), nnx.Linear(16, CLASSES, rngs=rngs)
+        self.norm = nnx.GroupNorm(16, num_groups=4, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(nnx.relu(self.norm(self.first(x))))
+
+
+class Equinox(eqx.Module):
+    """One example in, one out; dropout and no state."""
+
+    first: eqx.nn.Linear
+    drop: eqx.nn.Dropout
+    last: eqx.nn.Linear
+
+    def __init__(self, key):
+        keys = jax.random.split(key)
+        self.first = eqx.nn.Linear(INPUTS, 16, key=keys[0])
+        self.drop = eqx.nn.Dropout(0.2)
+        self.last = eqx.nn.Linear(16, CLASSES, key=keys[1])
+
+    def __call__(self, x, *, key):
+        return self.last(self.drop(jax.nn.relu(self.first(x)), key=key))
+
+
+class EquinoxNormed(eqx.Module):
+    """Batch normalisation, whose state goes in and comes out."""
+
+    first: eqx.nn.Linear
+    norm: eqx.nn.BatchNorm
+    last: eqx.nn.Linear
+
+    def __init__(self, key):
+        keys = jax.random.split(key)
+        self.first = eqx.nn.Linear(INPUTS, 16, key=keys[0])
+        self.norm = eqx.nn.BatchNorm(16, axis_name="batch", momentum=MOMENTUM, mode="batch")
+        self.last = eqx.nn.Linear(16, CLASSES, key=keys[1])
+
+    def __call__(self, x, state):
+        x, state = self.norm(self.first(x), state)
+        return self.last(jax.nn.relu(x)), state
+
+
+def plain_init(key, example):
+    first, last = jax.random.split(key)
+    return {
+        "first": jax.random.normal(first, (example.shape[1], 16)) / 3,
+        "last": jax.random.normal(last, (16, CLASSES)) / 4,
+    }
+
+
+def plain_apply(params, inputs):
+    return jnp.tanh(inputs @ params["first"]) @ params["last"]
+
+
+def stateful_init(key, example):
+    return plain_init(key, example), {"mean": jnp.zeros(16)}
+
+
+def stateful_apply(params, state, inputs, *, key, train):
+    """Hidden units centred by the batch's mean in training, by a running average in use; dropout."""
+    x = inputs @ params["first"]
+    mean = jnp.mean(x, axis=0) if train else state["mean"]
+    x = jnp.tanh(x - mean)
+    if train:
+        state = {"mean": MOMENTUM * state["mean"] + (1 - MOMENTUM) * mean}
+        x = jnp.where(jax.random.bernoulli(key, 0.8, x.shape), x / 0.8, 0.0)
+    return x @ params["last"], state
+
+
+def equinox_normed():
+    return eqx.nn.make_with_state(EquinoxNormed)(jax.random.key(0))
+
+
+KINDS = {
+    "flax instance": lambda: Flax(rngs=nnx.Rngs(0)),
+    "flax factory": lambda: lambda rngs: Flax(rngs=rngs),
+    "flax group norm": lambda: GroupNormed(rngs=nnx.Rngs(0)),
+    "equinox": lambda: Equinox(jax.random.key(0)),
+    "equinox with state": equinox_normed,
+    "two functions": lambda: (plain_init, plain_apply),
+    "stateful functions": lambda: (stateful_init, stateful_apply),
+}
+WITH_STATE = ["flax instance", "flax factory", "equinox with state", "stateful functions"]
+WITH_DROPOUT = ["flax instance", "flax factory", "equinox", "stateful functions"]
+
+
+def floating(tree):
+    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run folder for each kind, trained once."""
+    folder = tmp_path_factory.mktemp("own")
+    return {
+        name: ds.train(X, Y, model=make(), **{**SHORT, "epochs": 25, "out": folder / name.replace(" ", "-")})
+        for name, make in KINDS.items()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns(runs, kind):
+    metrics = runs[kind].summary["metrics"]["test"]
+    assert metrics["accuracy"] > 0.85
+    assert metrics["log_loss"] < 0.5 * np.log(CLASSES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_run_says_the_same(runs, kind, identical):
+    run = runs[kind]
+    again = ds.Run.load(run.folder, model=KINDS[kind]())
+    np.testing.assert_array_equal(again.predict(X), run.predict(X))
+    np.testing.assert_array_equal(again.predict_proba(X), run.predict_proba(X))
+    assert again.evaluate(X, Y) == run.evaluate(X, Y)
+    assert np.mean(run.predict(X) == Y) > 0.85
+
+
+@pytest.mark.parametrize("kind", ["flax instance", "equinox with state", "two functions"])
+def test_the_command_line_cannot_read_it_and_says_so(runs, kind, command, tmp_path):
+    data = tmp_path / "rows.csv"
+    data.write_text(",".join(f"x{i}" for i in range(INPUTS)) + "\n" + ",".join(["0.5"] * INPUTS) + "\n")
+    for name in ("predict", "evaluate"):
+        answer = command(name, runs[kind].folder, data)
+        assert answer.code == 2
+        assert answer.error == (
+            "this run's network is your own: load it in Python, Run.load(folder, model=network)"
+        )
+
+
+@pytest.mark.parametrize("kind", ["flax instance", "two functions"])
+def test_another_network_does_not_fit(runs, kind):
+    other = KINDS["flax group norm"]()
+    with pytest.raises(ds.RunFolderError, match="is missing|has shape|which the network has not"):
+        ds.Run.load(runs[kind].folder, model=other)
+
+
+def test_the_network_may_come_first(identical):
+    made = [ds.train(KINDS["flax instance"](), X, Y, **SHORT)]
+    made.append(ds.train(X, Y, model=KINDS["flax instance"](), **SHORT))
+    first, second = made
+    assert identical(first.params, second.params)
+    assert identical(first._trained.model_state, second._trained.model_state)
+    assert first.summary["metrics"] == second.summary["metrics"]
+
+
+def test_labels_without_a_network_first_are_refused():
+    with pytest.raises(OptionError, match="takes a network first"):
+        ds.train(X, Y, Y, **SHORT)
+
+
+@pytest.mark.parametrize("kind", WITH_STATE)
+def test_running_averages_are_updated_and_not_learned(kind):
+    model = as_model(KINDS[kind]())
+    params, before = model.init(jax.random.key(0), X[:1])
+    run = ds.train(X, Y, model=KINDS[kind](), **SHORT)
+    after = run._trained.model_state
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    assert floating(before), "this kind has no running averages"
+    for old, new in zip(floating(before), floating(after), strict=True):
+        assert not np.allclose(old, new)
+    assert jax.tree.structure(run.params) == jax.tree.structure(params)
+    sizes = {leaf.shape for leaf in jax.tree.leaves(run.params)}
+    assert sum(leaf.size for leaf in jax.tree.leaves(run.params)) == run.summary["n_params"]
+    assert sizes == {leaf.shape for leaf in jax.tree.leaves(params)}
+
+
+def test_running_averages_come_from_the_forward_pass_alone():
+    """With a learning rate of next to nothing, they are what feeding the same batches would make them."""
+    run = ds.train(
+        (stateful_init, stateful_apply),
+        X,
+        Y,
+        **{**SHORT, "learning_rate": 1e-12, "optimizer": "sgd", "batch_size": "full", "epochs": 3},
+        validation_fraction=0.0,
+        test_fraction=0.0,
+        schedule="constant",
+    )
+    mean = np.mean(X @ np.asarray(run.params["first"]), axis=0)
+    np.testing.assert_allclose(
+        run._trained.model_state["mean"], (1 - MOMENTUM**3) * mean, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_uses_running_averages_and_no_dropout(kind):
+    model = as_model(KINDS[kind]())
+    params, state = model.init(jax.random.key(0), X[:1])
+    key = jax.random.key(3)
+    alone, _ = model.apply(params, state, X[:1], key=None, train=False)
+    among, kept = model.apply(params, state, X, key=key, train=False)
+    np.testing.assert_allclose(alone[0], among[0], rtol=2e-5, atol=2e-6)  # its neighbours do not matter
+    for a, b in zip(floating(kept), floating(state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    trained, _ = model.apply(params, state, X, key=key, train=True)
+    changes = kind in WITH_STATE or kind in WITH_DROPOUT
+    assert np.allclose(trained, among, atol=1e-6) != changes
+
+
+@pytest.mark.parametrize("kind", WITH_DROPOUT)
+def test_dropout_is_drawn_anew_at_every_step_and_the_same_for_a_seed(kind):
+    """Steps of size next to nothing on all rows: what differs between their losses is dropout."""
+    options = {**SHORT, "learning_rate": 1e-12, "optimizer": "sgd", "batch_size": "full", "epochs": 4}
+    histories = [
+        ds.train(X, Y, model=KINDS[kind](), seed=seed, schedule="constant", **options).history["train_loss"]
+        for seed in (0, 0, 1)
+    ]
+    first, again, other = (history.to_pylist() for history in histories)
+    assert first == again != other
+    assert len(set(first)) == 4
+
+
+def test_an_average_of_the_weights_gets_batch_statistics_of_its_own():
+    """`ema` with batch normalisation, against one explicit pass over the training rows."""
+    seen = {}
+    close_epoch = loop._Session.close_epoch
+
+    def observed(session):
+        seen["data"], seen["order"] = session.data, session._stretch(0)
+        seen["state"] = jax.tree.map(np.asarray, session.state)
+        close_epoch(session)
+
+    rule = momentum()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Session, "close_epoch", observed)
+        run = ds.train(
+            X,
+            Y,
+            model=lambda rngs: Flax(rngs=rngs, dropout=0.0),
+            **{**SHORT, "optimizer": rule, "ema": 0.99, "epochs": 3},
+            validation_fraction=0.0,
+        )
+    state = seen["state"]
+    averaged = with_ema(rule, 0.99).evaluated(state.params, state.rule_state)
+    for a, b in zip(jax.tree.leaves(run.params), jax.tree.leaves(averaged), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    assert not np.allclose(run.params["last"]["kernel"], state.params["last"]["kernel"], atol=1e-3)
+
+    averages = jax.tree.map(np.asarray, state.model_state["norm"])
+    kernel, bias = (np.asarray(averaged["first"][name], np.float64) for name in ("kernel", "bias"))
+    stretch = seen["order"]
+    for step, rows in enumerate(np.asarray(stretch.order)):
+        n_real = min(int(stretch.n_rows) - step * 32, 32)
+        hidden = np.asarray(seen["data"].inputs, np.float64)[rows[:n_real]] @ kernel + bias
+        averages = {
+            "mean": MOMENTUM * averages["mean"] + (1 - MOMENTUM) * hidden.mean(axis=0),
+            "var": MOMENTUM * averages["var"] + (1 - MOMENTUM) * hidden.var(axis=0),
+        }
+    found = run._trained.model_state["norm"]
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(found[name], averages[name], rtol=1e-4, atol=1e-5)
+        assert not np.allclose(found[name], state.model_state["norm"][name], rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"group_norm": 4}, {"layer_norm": True}], ids=str)
+def test_norms_without_a_memory_do_not_see_the_batch(options):
+    run = ds.train(X, Y, hidden=(16,), **options, **{**SHORT, "epochs": 25})
+    assert not jax.tree.leaves(run._trained.model_state)
+    one_by_one = np.concatenate([run.predict_proba(X[i : i + 1]) for i in range(5)])
+    np.testing.assert_allclose(one_by_one, run.predict_proba(X)[:5], rtol=1e-4, atol=1e-6)
+    assert run.summary["metrics"]["test"]["accuracy"] > 0.85
+
+
+def test_group_norm_must_divide_the_widths():
+    with pytest.raises(OptionError, match="--group-norm 5 does not divide the hidden width 16"):
+        ds.train(X, Y, hidden=(16,), group_norm=5, **SHORT)
+
+
+@pytest.mark.parametrize(
+    "network", [3, "resnet", [1, 2], None, (plain_init,)], ids=lambda x: type(x).__name__
+)
+def test_what_is_no_network_is_refused(network):
+    with pytest.raises((OptionError, DataError)):
+        ds.train(X, Y, model=network, **SHORT)
+
+
+def test_rows_of_another_shape_are_refused(runs):
+    with pytest.raises(DataError, match=r"a row has shape \(7,\), but training rows had \(6,\)"):
+        runs["two functions"].predict(np.zeros((2, 7), np.float32))
