@@ -1,4 +1,4 @@
-"""Losses where floating point is thin, as properties, by callables, and in what a network learns from them."""
+"""Losses where floating point is thin, as properties, by callables, and as lessons for a network."""
 
 import jax
 import jax.numpy as jnp

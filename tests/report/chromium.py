@@ -14,7 +14,7 @@ from typing import Any
 FLAGS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --mute-audio
-""".split()  # noqa: SIM905  easier to read than a list
+""".split()
 
 # Puts the two pipes where --remote-debugging-pipe looks for them, then becomes the browser. A separate
 # process, because `preexec_fn` would fork this one, which JAX, loaded by other tests, rightly warns of.

@@ -37,7 +37,7 @@ def counting_model(n):
 def test_every_row_is_seen_once_per_epoch(setting, batch_size):
     n, epochs = 10, 3
     rows = Batch(np.arange(n, dtype=np.int32), np.full(n, -1e6, np.float32), np.ones(n, np.float32))
-    # |prediction + 10⁶| has slope 1 in the prediction, which is −visits: each visit adds 1 ∕ rows of its batch.
+    # |prediction + 10⁶| has slope 1 in the prediction, which is −visits: each adds 1 ∕ rows of its batch.
     made = setting(
         train=rows,
         validation=None,

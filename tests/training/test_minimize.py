@@ -224,7 +224,7 @@ def steep(at):
     return jnp.sum(at**4)
 
 
-# What goes wrong when: in the first call, at the first step of a later one, in a smaller last batch, at the end.
+# What goes wrong when: in the first call, first in a later one, in a smaller last batch, at the end.
 DIVERGING = {
     "in the middle": (steep, {"steps": 10, "step_size": 1e30}),
     "after the last step": (steep, {"steps": 1, "step_size": 1e30}),

@@ -161,9 +161,9 @@ def test_the_test_rows_give_the_metrics_of_the_summary(table, csv, tmp_path):
 
 def test_held_out_rows_give_the_metrics_of_the_summary(table):
     """The split is a function of the seed: the test rows are found again and measured."""
+    from downslope.data.source import read
     from downslope.data.split import split
     from downslope.data.target import class_codes
-    from downslope.data.source import read
 
     frame = pd.DataFrame({k: v for k, v in table().items() if k != "price"})
     run = ds.train(frame, target="kind", seed=5, **IN_MEMORY)
@@ -549,4 +549,4 @@ def test_resume_needs_the_same_data(table, tmp_path, csv):
 )
 def test_options_that_no_data_could_make_right(options, said):
     with pytest.raises(OptionError, match=re.escape(said)):
-        ds.train("iris", **{**{"out": False, "quiet": True}, **options})
+        ds.train("iris", **{"out": False, "quiet": True, **options})
