@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-TRAIN = (
-    "train things.csv --target y --seed 5 --hidden 8 --dropout 0.2 --batch-size 8 --epochs 30 "
-    "--learning-rate 0.01 --no-early-stopping --checkpoint-every 0"
-).split()
+TRAIN = """
+train things.csv --target y --seed 5 --hidden 8 --dropout 0.2 --batch-size 8 --epochs 30
+--learning-rate 0.01 --no-early-stopping --checkpoint-every 0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(place, start):
     """The run that nobody disturbs: what it printed, and its folder."""
-    process = start(*TRAIN, "--out", "whole", cwd=place)
+    process = start(*TRAIN.split(), "--out", "whole", cwd=place)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     return out
@@ -71,7 +71,7 @@ def leave_half_a_checkpoint(checkpoints):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_killed_and_resumed_is_undisturbed(place, whole, start, number):
     name = number.name.lower()
-    process = start(*TRAIN, "--out", name, cwd=place)
+    process = start(*TRAIN.split(), "--out", name, cwd=place)
     begun(process, place / name)
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=60)

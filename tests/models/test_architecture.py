@@ -44,11 +44,8 @@ def test_the_round_trip_is_the_same_function():
         {"columns": None},
         {"columns": {"n_dense": 2}},
         {"columns": {"n_dense": "x", "embedding_sizes": [], "edges": []}},
-        {"dropout": "half"},
         {"n_outputs": "two"},
         {"code": "import os"},
-        {"model": "resnet"},
-        {"model": None},
     ],
     ids=str,
 )

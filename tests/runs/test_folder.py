@@ -195,7 +195,7 @@ def test_what_is_missing_is_said_in_words(tmp_path):
     with pytest.raises(RunFolderError, match="not a run folder"):
         runs.read_json(tmp_path / "other" / "summary.json")
     runs.create(tmp_path / "begun", CONFIG)
-    with pytest.raises(RunFolderError, match="is not finished .* go on with --resume"):
+    with pytest.raises(RunFolderError, match=r"is not finished .* go on with --resume"):
         runs.read_json(tmp_path / "begun" / "summary.json")
     (whole_run(tmp_path / "run") / "model.safetensors").unlink()
     with pytest.raises(RunFolderError, match=r"damaged run folder \(model.safetensors is missing\)"):

@@ -100,6 +100,7 @@ def test_eight_devices_descend_as_one(environment):
         assert message.startswith(f"--batch-size {rows} is smaller than the number of devices, 8")
 
 
+@pytest.mark.slow  # two processes; the test above says the same of the library
 def test_the_command_line_ends_at_the_same_loss(environment, tmp_path):
     """The line of the issue, a few epochs of it."""
     program = "import sys; from downslope.cli import main; sys.argv[0] = 'downslope'; main()"

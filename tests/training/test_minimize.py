@@ -242,7 +242,7 @@ DIVERGING = {
 @pytest.mark.parametrize("case", DIVERGING)
 def test_a_loss_that_is_not_finite(case):
     loss, options = DIVERGING[case]
-    with pytest.raises(NonFiniteError, match="the loss became (inf|nan) after") as caught:
+    with pytest.raises(NonFiniteError, match=r"the loss became (inf|nan) after") as caught:
         ds.minimize(loss, jnp.ones(2), rule=ds.sgd(), **options)
     result = caught.value.result
     assert np.isfinite(result.loss)

@@ -1,5 +1,7 @@
 """Many steps in one compiled call: the same steps however they are cut, from one trace."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +36,7 @@ def run_in_pieces(made, cuts, run=None):
     run = run or jax.jit(make_stretch(made.problem.step))
     data = jax.device_put(made.problem.train)
     state, trace = made.start(), empty_trace(STEPS)
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         state, trace, done, goes_on = run(state, trace, data, stretch(start, stop), pace())
         assert (int(done), bool(goes_on)) == (stop, True)
     return state, trace
@@ -124,3 +126,16 @@ def test_randomness_is_a_function_of_the_step(made, identical):
     assert identical(*ends)
     other = Stretch(*stretch(5, 10)[:-1], jax.random.key(12))
     assert not identical(run(first, trace, data, other, pace())[0].params, ends[0].params)
+
+
+def test_every_epoch_draws_anew(made):
+    """At a rate of 0 nothing moves, so that only the noise can make the same batches differ."""
+    run = jax.jit(make_stretch(made.problem.step))
+    data = jax.device_put(made.problem.train)
+    seen, state = [], made.start()
+    for _ in range(2):
+        state, trace, _, _ = run(state, empty_trace(STEPS), data, stretch(0, 5), pace(0.0))
+        seen.append(np.asarray(trace.losses[:5]))
+    assert not np.any(seen[0] == seen[1])
+    again = run(made.start(), empty_trace(STEPS), data, stretch(0, 5), pace(0.0))[1]
+    np.testing.assert_array_equal(again.losses[:5], seen[0])

@@ -95,7 +95,7 @@ def test_every_kind_of_data(runs, frame, finished):
 def test_a_lacking_column_is_named(runs, frame):
     with pytest.raises(DataError, match="the data frame: lacks the column 'width'"):
         runs["regression"].predict(frame.drop(columns="width"))
-    with pytest.raises(DataError, match="lacks the column 'height'.*'heigth'"):
+    with pytest.raises(DataError, match=r"lacks the column 'height'.*'heigth'"):
         runs["regression"].predict(frame.rename(columns={"height": "heigth"}))
 
 
@@ -140,6 +140,8 @@ EDITS = {
     "wider": ("model.json", lambda c: c["architecture"].update(hidden=[9])),
     "deeper": ("model.json", lambda c: c["architecture"].update(hidden=[8, 8])),
     "much wider": ("model.json", lambda c: c["architecture"].update(hidden=[10**9])),
+    "another model": ("model.json", lambda c: c["architecture"].update(model="resnet")),
+    "no model": ("model.json", lambda c: c["architecture"].update(model=None)),
     "another activation": ("model.json", lambda c: c["architecture"].update(activation="os.system")),
     "no architecture": ("model.json", lambda c: c.update(architecture=3)),
     "an unknown loss": ("model.json", lambda c: c.update(loss="nothing")),

@@ -21,10 +21,10 @@ SMALL = {"hidden": (8,), "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "
 IN_MEMORY = {**SMALL, "out": False}
 
 # The list of the design.
-SUMMARY = (
-    "task target n_params optimizer learning_rate batch_size precision steps epochs stopped_because metrics "
-    "seconds devices versions"
-).split()
+SUMMARY = """
+task target n_params optimizer learning_rate batch_size precision steps epochs stopped_because metrics seconds
+devices versions
+"""
 METRICS = {
     "classification": {"loss", "accuracy", "log_loss"},
     "regression": {"loss", "rmse", "mae", "r2"},
@@ -197,7 +197,6 @@ def test_the_seed_decides_everything(table, identical, without_seconds):
                 {"hidden": (9,)},
                 {"activation": "tanh"},
                 {"batch_norm": True},
-                {"layer_norm": True},
                 {"dropout": 0.4},
                 {"ramps": 4},
             ],
@@ -211,11 +210,9 @@ def test_the_seed_decides_everything(table, identical, without_seconds):
                 {"learning_rate": 0.02},
                 {"schedule": "constant"},
                 {"batch_size": "full"},
-                {"batch_size": 1},
                 {"epochs": 3},
                 {"seed": 1},
                 {"validation_fraction": 0.3},
-                {"test_fraction": 0.3},
                 {"drop": ("width",)},
             ],
         ),
@@ -265,7 +262,7 @@ def finished_run(request, finished):
 def test_the_summary_has_every_key(finished_run):
     task, folder = finished_run
     summary = json.loads((folder / "summary.json").read_text())
-    assert set(SUMMARY) <= set(summary)
+    assert set(SUMMARY.split()) <= set(summary)
     assert summary["task"] == task
     assert summary["target"] == {"classification": "kind", "regression": "price"}[task]
     assert set(summary["metrics"]) == {"train", "validation", "test"}

@@ -21,6 +21,7 @@ from downslope.training.evaluate import Evaluated, cut, evaluate, make_evaluatio
 from downslope.training.loop import evaluation_size
 from downslope.workflow import measure
 from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
+from downslope.workflow.options import MODELS
 from downslope.workflow.prepare import encode
 
 
@@ -192,7 +193,7 @@ def own_model(network: Any, encoding: AnyEncoding) -> Model:
 
 def _fits(architecture: Architecture, encoding: AnyEncoding, loss: Loss) -> bool:
     """Return whether a network takes what the encoding gives, and gives what the loss takes."""
-    if isinstance(encoding, ArrayEncoding):
+    if isinstance(encoding, ArrayEncoding) or architecture.model not in MODELS:
         return False
     columns = architecture.columns
     return (columns.n_dense, list(columns.embedding_sizes), architecture.n_outputs) == (
