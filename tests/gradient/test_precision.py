@@ -19,6 +19,7 @@ from downslope.gradient.precision import (
     LossScale,
     in_precision,
     precision_by_name,
+    summed_in_float32,
 )
 from downslope.models.architecture import Architecture
 from downslope.models.functional import from_functions
@@ -92,6 +93,29 @@ def test_every_product_of_both_passes_takes_the_low_dtype(name, norm):
     assert len(weight_products) == 3 + 3 + 3  # forwards; to each kernel; to its inputs, embeddings among them
     for equation in weight_products:
         assert {v.aval.dtype for v in equation.invars} == {jnp.dtype(precision.dtype)}
+        assert [v.aval.dtype for v in equation.outvars] == [jnp.float32]  # added up there, then rounded
+
+
+@pytest.mark.parametrize("name", LOW)
+def test_products_of_both_passes_are_rounded_only_once(name):
+    """Sums of 4,096 terms, against float64: each number within half a unit in the last place of its dtype."""
+    precision = PRECISIONS[name]
+    random = np.random.default_rng(0)
+    x, w, g = (
+        jnp.asarray(random.uniform(0.0, 0.1, shape), precision.dtype)
+        for shape in ((4096, 16), (16, 4096), (4096, 4096))
+    )
+
+    def products(x, w):
+        outputs, backwards = jax.vjp(jnp.matmul, x, w)
+        return outputs, *backwards(g)
+
+    found = jax.jit(summed_in_float32(products, precision))(x, w)
+    x, w, g = (np.asarray(a, np.float64) for a in (x, w, g))
+    unit = float(jnp.finfo(precision.dtype).eps)
+    for sum, exact in zip(found, (x @ w, g @ w.T, x.T @ g), strict=True):
+        assert sum.dtype == precision.dtype
+        np.testing.assert_allclose(np.asarray(sum, np.float64), exact, rtol=unit / 2 * 1.01)
 
 
 @pytest.mark.parametrize("name", LOW)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from downslope import pytrees
-from downslope.gradient.precision import LossScale
+from downslope.gradient.precision import PRECISIONS, LossScale, Precision, summed_in_float32
 from downslope.losses import Loss
 from downslope.models.functional import Model
 
@@ -56,13 +56,16 @@ def training_objective(model: Model, loss: Loss) -> Objective:
     return objective
 
 
-def loss_and_gradient(objective: Objective, micro_batches: int = 1) -> Callable[..., tuple[Any, Any, Any]]:
+def loss_and_gradient(
+    objective: Objective, micro_batches: int = 1, precision: Precision = PRECISIONS["float32"]
+) -> Callable[..., tuple[Any, Any, Any]]:
     """Return ``f(params, model_state, batch, key, loss_scale=None) -> (loss, gradient, model_state)``.
 
     Args:
         objective: the loss of a batch, a weighted mean.
         micro_batches: into how many equal parts the batch is cut, one after the other in memory. Loss and
             gradient are those of the whole batch; batch normalisation sees each part for itself.
+        precision: of the objective's products; low ones add up in float32.
 
     `loss_scale` multiplies the loss while it is differentiated, and is divided out of the gradient.
     """
@@ -73,7 +76,7 @@ def loss_and_gradient(objective: Objective, micro_batches: int = 1) -> Callable[
         loss, model_state = objective(params, model_state, batch, key)
         return loss * scale, (loss, model_state)
 
-    differentiated = jax.grad(scaled_objective, has_aux=True)
+    differentiated = summed_in_float32(jax.grad(scaled_objective, has_aux=True), precision)
 
     def whole(params: Any, model_state: Any, batch: Batch, key: Any, scale: Any) -> tuple[Any, Any, Any]:
         gradient, (loss, model_state) = differentiated(params, model_state, batch, key, scale)

@@ -1,7 +1,8 @@
 """In which numbers the slope is felt: low precision forwards and backwards, float32 for all that lasts.
 
 The weights, the update and every reduction stay in float32 (the "master copy"); only the products of
-the forward and the backward pass are computed in float16 or bfloat16, where hardware is faster.
+the forward and the backward pass take float16 or bfloat16, where hardware is faster, and add them up in
+float32.
 
 bfloat16 has float32's range, so nothing else is needed. float16 has not: a gradient below 6e-8 becomes
 0 and one above 65504 infinite. So the loss is multiplied by a scale before it is differentiated and the
@@ -11,6 +12,7 @@ enough good steps it is doubled again.
 Micikevicius et al. 2018, "Mixed Precision Training", https://arxiv.org/abs/1710.03740, sections 3.1–3.3.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from downslope import pytrees
 from downslope.errors import OptionError, did_you_mean
+from downslope.gradient.products import with_product
 from downslope.models.functional import Model
 
 SMALLEST_SCALE = 2.0**-14  # below, it is not the scale that makes gradients infinite
@@ -120,3 +123,17 @@ def in_precision(model: Model, precision: Precision) -> Model:
         return pytrees.cast(outputs, jnp.float32), as_before
 
     return Model(model.init, apply)
+
+
+def summed_in_float32(function: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
+    """Return `function`, whose low-precision matrix products add up in float32 and are rounded once.
+
+    It goes around the differentiated function, so that it sees the products of the backward pass too.
+    """
+    return function if precision.dtype == jnp.float32 else with_product(function, _float32_sums)
+
+
+def _float32_sums(lhs: Array, rhs: Array, *, preferred_element_type: Any, **how: Any) -> Array:
+    rounded = jnp.result_type(lhs, rhs) if preferred_element_type is None else preferred_element_type
+    wide = jnp.float32 if rounded in (jnp.bfloat16, jnp.float16) else rounded
+    return jax.lax.dot_general(lhs, rhs, preferred_element_type=wide, **how).astype(rounded)

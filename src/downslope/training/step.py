@@ -64,11 +64,11 @@ def make_step(
         objective: the loss of a batch (`gradient.backprop`).
         rule: which way to step.
         schedule: multiplier of the learning rate at a step.
-        precision: decides whether the loss is scaled.
+        precision: decides how products add up, and whether the loss is scaled.
         micro_batches: into how many parts a batch is cut to save memory.
         line_search: how far to step, measured on the batch, instead of the pace.
     """
-    gradient_of = loss_and_gradient(objective, micro_batches)
+    gradient_of = loss_and_gradient(objective, micro_batches, precision)
 
     def step(state: TrainState, batch: Batch, key: Any, pace: Pace) -> tuple[TrainState, StepInfo]:
         step_size = pace.learning_rate * schedule(state.step, pace.total_steps)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from downslope.errors import NonFiniteError, OptionError
 from downslope.gradient.backprop import training_objective
-from downslope.gradient.precision import in_precision
+from downslope.gradient.precision import in_precision, summed_in_float32
 from downslope.models.functional import is_network
 from downslope.runs import folder as runs
 from downslope.stepsize.schedule import schedule_by_name
@@ -178,7 +178,7 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
         ),
         rule=job.rule,
         schedule=schedule,
-        evaluation=jax.jit(make_evaluation(model, loss)),
+        evaluation=jax.jit(summed_in_float32(make_evaluation(model, loss), job.precision)),
         score=score,
         train=rows["train"],
         validation=validation,
