@@ -61,6 +61,11 @@ def metric_figure(history: History, name: str) -> go.Figure:
     return _single(history, "validation_metric", name, {})
 
 
+def column_figure(history: History, column: str, name: str) -> go.Figure:
+    """Return any column of the history per epoch."""
+    return _single(history, column, name, {})
+
+
 def learning_rate_figure(history: History) -> go.Figure:
     """Return the step size per epoch."""
     return _single(history, "learning_rate", "learning rate", {"rangemode": "tozero"})

@@ -24,6 +24,7 @@ MOST_POINTS = 101
 GROUND = [[0, "#0a2f6b"], [0.35, "#1f62b8"], [0.7, "#6ba3e0"], [1, "#c3dbf5"]]
 CONTOUR = "rgba(255,255,255,0.35)"
 PATH = "#ff7a1a"
+MOST_MARKERS = 120  # more would be a thick line
 LIFT = 0.012  # of the height of the ground: what keeps the path from sinking into it
 _KINDS = {"principal": "the plane of the descent", "random": "a random plane"}
 
@@ -56,7 +57,7 @@ def ground_panels(contents: RunContents) -> Iterator[Panel]:
         RunFolderError: a file is damaged.
     """
     if contents.landscape is not None:
-        yield from _plane_panels(_checked_landscape(contents.landscape))
+        yield from _plane_panels(checked_landscape(contents.landscape))
     if contents.line is not None:
         line = _checked_line(contents.line)
         yield Panel(
@@ -144,19 +145,26 @@ def contour_figure(plane: dict[str, Any]) -> go.Figure:
     for part, dash in zip(_parts(plane), ("solid", "dot"), strict=True):
         if len(part["x"]) > 1:
             traces.append(_path_on_map(part, dash))
-    traces.append(_mark([0], [0], "kept weights"))
-    if plane.get("path"):
-        traces.append(_mark([plane["path"]["x"][0]], [plane["path"]["y"][0]], "start", symbol="circle-open"))
-    labels = (
-        ("first principal direction", "second principal direction")
-        if plane["kind"] == "principal"
-        else ("first random direction", "second random direction")
-    )
+    path = plane.get("path")
+    at = _kept(plane)
+    kept = ([path["x"][at]], [path["y"][at]]) if path else ([0], [0])
+    traces.append(_mark(*kept, plane.get("kept_name", "kept weights")))
+    if path:
+        traces.append(_mark([path["x"][0]], [path["y"][0]], "start", symbol="circle-open"))
+    labels = plane.get("labels") or [f"{which} {plane['kind']} direction" for which in ("first", "second")]
     return figure(
         *traces,
         height=420,
-        xaxis={"title": {"text": labels[0]}, "range": [plane["x"][0], plane["x"][-1]], "showline": False},
-        yaxis={"title": {"text": labels[1]}, "range": [plane["y"][0], plane["y"][-1]], "showgrid": False},
+        xaxis={
+            "title": {"text": as_text(labels[0], 60)},
+            "range": [plane["x"][0], plane["x"][-1]],
+            "showline": False,
+        },
+        yaxis={
+            "title": {"text": as_text(labels[1], 60)},
+            "range": [plane["y"][0], plane["y"][-1]],
+            "showgrid": False,
+        },
         margin={"l": 56, "r": 12, "t": 36, "b": 48},
         hovermode="closest",
     )
@@ -342,16 +350,24 @@ def _parts(plane: dict[str, Any]) -> tuple[dict[str, list[Any]], dict[str, list[
     if not path:
         nothing: dict[str, list[Any]] = {"x": [], "y": []}
         return nothing, nothing
-    kept = min(range(len(path["x"])), key=lambda place: abs(path["x"][place]) + abs(path["y"][place]))
+    kept = _kept(plane)
     before = {name: values[: kept + 1] for name, values in path.items()}
     return before, {name: values[kept:] for name, values in path.items()}
+
+
+def _kept(plane: dict[str, Any]) -> int:
+    """Return which point of the path the kept weights are: the one at (0, 0), unless it is said."""
+    path = plane.get("path")
+    if "kept" in plane or not path:
+        return plane.get("kept", 0)
+    return min(range(len(path["x"])), key=lambda place: abs(path["x"][place]) + abs(path["y"][place]))
 
 
 def _path_on_map(part: dict[str, list[Any]], dash: str) -> go.Scatter:
     return go.Scatter(
         x=part["x"],
         y=part["y"],
-        mode="lines+markers",
+        mode="lines+markers" if len(part["x"]) <= MOST_MARKERS else "lines",
         line={"color": PATH, "width": 2, "dash": dash},
         marker={"color": PATH, "size": 5},
         text=_path_texts(part),
@@ -382,7 +398,8 @@ def _short(values: Sequence[Any]) -> list[Any]:
     return [None if value is None else float(f"{value:.6g}") for value in values]
 
 
-def _checked_landscape(content: dict[str, Any]) -> dict[str, Any]:
+def checked_landscape(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of landscape.json; RunFolderError where it cannot be drawn."""
     planes = content.get("planes")
     if not isinstance(planes, list) or not all(map(_is_plane, planes)):
         raise _damaged("landscape.json", "'planes' does not hold grids of losses")
