@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         schedule_by_name as schedule_by_name,
     )
     from downslope.training.minimize import MinimizeResult as MinimizeResult, minimize as minimize
+    from downslope.workflow.landscape import landscape as landscape
     from downslope.workflow.run import Run as Run
+    from downslope.workflow.sharpness import sharpness as sharpness
     from downslope.workflow.train import train as train
 
 _RULES = [
@@ -83,6 +85,8 @@ _STEP_SIZES = [
 _HOME = {
     "train": "downslope.workflow.train",
     "Run": "downslope.workflow.run",
+    "sharpness": "downslope.workflow.sharpness",
+    "landscape": "downslope.workflow.landscape",
     "minimize": "downslope.training.minimize",
     "MinimizeResult": "downslope.training.minimize",
     **dict.fromkeys(_RULES, "downslope.rules"),

@@ -124,6 +124,10 @@ def train(
         bool,
         typer.Option("--early-stopping/--no-early-stopping", help="Stop when validation no longer improves."),
     ] = True,
+    watch_sharpness: Annotated[
+        bool,
+        typer.Option("--watch-sharpness", help="Measure the sharpest curvature after every epoch."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run, bit for bit.")] = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run folder  [default: runs/<data>-<n>]")
@@ -175,6 +179,7 @@ def train(
         "epochs": epochs,
         "max_seconds": max_seconds,
         "early_stopping": early_stopping,
+        "watch_sharpness": watch_sharpness,
         "seed": seed,
         "checkpoint_every": checkpoint_every,
     }

@@ -56,6 +56,19 @@ def training_objective(model: Model, loss: Loss) -> Objective:
     return objective
 
 
+def evaluation_objective(model: Model, loss: Loss) -> Callable[[Any, Any, Batch], Float[Array, ""]]:
+    """Return ``f(params, model_state, batch)``, the weighted mean loss of a batch in evaluation mode.
+
+    Nothing is random in it and nothing carried: it is the surface that a finished network stands on.
+    """
+
+    def objective(params: Any, model_state: Any, batch: Batch) -> Float[Array, ""]:
+        outputs, _ = model.apply(params, model_state, batch.inputs, key=None, train=False)
+        return weighted_mean(loss.per_example(outputs, batch.targets), batch.weights)
+
+    return objective
+
+
 def loss_and_gradient(
     objective: Objective, micro_batches: int = 1, precision: Precision = PRECISIONS["float32"]
 ) -> Callable[..., tuple[Any, Any, Any]]:

@@ -6,6 +6,8 @@ history.parquet   required   one row per epoch
 events.jsonl      optional   what happened on the way
 encoding.json     optional   its "describe" list: what the columns became
 evaluation.json   optional   predictions on the test split, counted
+landscape.json    optional   the loss around the kept weights; line.json, on the way to another run's
+sharpness.json    optional   slope and curvature where the run ended
 """
 
 import json
@@ -30,6 +32,7 @@ HISTORY_COLUMNS = (
     "validation_metric",
     "learning_rate",
     "gradient_norm",
+    "sharpness",
     "seconds",
     "examples_per_second",
 )
@@ -50,6 +53,9 @@ class RunContents:
     events: list[dict[str, Any]] = field(default_factory=list)
     columns: list[dict[str, Any]] = field(default_factory=list)
     evaluation: dict[str, Any] | None = None
+    landscape: dict[str, Any] | None = None
+    line: dict[str, Any] | None = None
+    sharpness: dict[str, Any] | None = None
 
 
 def read_contents(folder: Path) -> RunContents:
@@ -75,6 +81,9 @@ def read_contents(folder: Path) -> RunContents:
         events=_optional(folder / "events.jsonl", _read_events) or [],
         columns=[row for row in describe if isinstance(row, dict)] if isinstance(describe, list) else [],
         evaluation=_optional(folder / "evaluation.json", _checked_evaluation),
+        landscape=_optional(folder / "landscape.json", _read_object),
+        line=_optional(folder / "line.json", _read_object),
+        sharpness=_optional(folder / "sharpness.json", _read_object),
     )
 
 

@@ -45,10 +45,10 @@ def cost_figure(
     return figure(
         *traces,
         height=400,
-        xaxis=_epoch_axis(kept),
+        xaxis=epoch_axis(kept),
         yaxis={
             "title": {"text": "cost (mean loss)"},
-            **_log_axis([*kept["train_loss"], *kept.get("validation_loss", [])], log),
+            **log_axis([*kept["train_loss"], *kept.get("validation_loss", [])], log),
         },
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
         shapes=shapes,
@@ -61,6 +61,11 @@ def metric_figure(history: History, name: str) -> go.Figure:
     return _single(history, "validation_metric", name, {})
 
 
+def column_figure(history: History, column: str, name: str) -> go.Figure:
+    """Return any column of the history per epoch."""
+    return _single(history, column, name, {})
+
+
 def learning_rate_figure(history: History) -> go.Figure:
     """Return the step size per epoch."""
     return _single(history, "learning_rate", "learning rate", {"rangemode": "tozero"})
@@ -69,7 +74,7 @@ def learning_rate_figure(history: History) -> go.Figure:
 def gradient_norm_figure(history: History) -> go.Figure:
     """Return the length of the gradient per epoch; on a log scale where all are positive."""
     norms = history["gradient_norm"]
-    return _single(history, "gradient_norm", "‖gradient‖", _log_axis(norms, spans(norms, factor=20)))
+    return _single(history, "gradient_norm", "‖gradient‖", log_axis(norms, spans(norms, factor=20)))
 
 
 def spans(values: Sequence[Any], factor: float) -> bool:
@@ -94,7 +99,7 @@ def _single(history: History, column: str, title: str, axis: dict[str, Any]) -> 
     return figure(
         _curve(kept, column, title, LIGHT["accent"]),
         height=250,
-        xaxis=_epoch_axis(kept),
+        xaxis=epoch_axis(kept),
         yaxis={"title": {"text": title}, **axis},
         margin={"l": 56, "r": 12, "t": 12, "b": 44},
         showlegend=False,
@@ -169,7 +174,8 @@ def _vertical(epoch: Any, colour: str) -> dict[str, Any]:
     }
 
 
-def _epoch_axis(history: History) -> dict[str, Any]:
+def epoch_axis(history: History) -> dict[str, Any]:
+    """Return an axis that is as long as the history."""
     epochs = history["epoch"]
     axis: dict[str, Any] = {"title": {"text": "epoch"}, "hoverformat": "d"}
     if epochs:
@@ -180,7 +186,7 @@ def _epoch_axis(history: History) -> dict[str, Any]:
     return axis
 
 
-def _log_axis(values: Sequence[Any], log: bool) -> dict[str, Any]:
+def log_axis(values: Sequence[Any], log: bool) -> dict[str, Any]:
     """Return an axis that can be log, with whole labels; Plotly's own show 0.2 as a small 2.
 
     The labels lie ready, unused, while the axis is linear: the page switches `type` and `tickmode`.

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from downslope.errors import RunFolderError
-from downslope.report import panels, sentences, tables, theme
+from downslope.report import landscape, panels, sentences, tables, theme
 from downslope.report.contents import RunContents, read_contents
 
 
@@ -53,7 +53,8 @@ def render_report(contents: RunContents) -> str:
     drive = list(panels.drive_panels(contents))
     confusion = panels.confusion_panel(contents)
     results = list(panels.result_panels(contents))
-    shown = [panel for panel in (cost, *drive, confusion, *results) if panel]
+    ground = list(landscape.ground_panels(contents))
+    shown = [panel for panel in (cost, *drive, *ground, confusion, *results) if panel]
     scripts = [get_plotlyjs(), _asset("page.js")]
     return (
         _environment()
@@ -67,6 +68,8 @@ def render_report(contents: RunContents) -> str:
             metrics=tables.metrics_table(contents),
             cost=cost,
             drive=drive,
+            ground=ground,
+            curvature=landscape.curvature_words(contents),
             confusion=confusion,
             classes=tables.class_table(contents),
             results=results,

@@ -84,3 +84,8 @@ def figure(*traces: Any, height: int, **layout: Any) -> go.Figure:
 def as_text(value: Any, limit: int = 28) -> str:
     """Return `value` so that Plotly shows it letter for letter: its labels understand some HTML tags."""
     return html.escape(shortened(value, limit), quote=False)
+
+
+def on_paper(drawn: go.Figure) -> go.Figure:
+    """Return a figure that stands by itself, on white: there is no page around it that has a ground."""
+    return drawn.update_layout(paper_bgcolor=LIGHT["paper"], plot_bgcolor=LIGHT["paper"])

@@ -8,6 +8,7 @@ events.jsonl       what happened, one JSON object per line
 encoding.json      how columns became arrays
 evaluation.json    what the report draws of the test rows
 model.safetensors  weights and model state;  model.json names the architecture
+path/              the weights on the way; landscape.json, sharpness.json where they were computed
 checkpoints/       Orbax
 report.html
 """
@@ -39,6 +40,10 @@ FILES = {
     "model.safetensors",
     "model.json",
     "checkpoints",
+    "path",
+    "landscape.json",
+    "line.json",
+    "sharpness.json",
     "report.html",
 }
 
@@ -51,6 +56,7 @@ HISTORY_SCHEMA = pa.schema(
         ("validation_metric", pa.float64()),
         ("learning_rate", pa.float64()),
         ("gradient_norm", pa.float64()),
+        ("sharpness", pa.float64()),
         ("seconds", pa.float64()),
         ("examples_per_second", pa.float64()),
     ]

@@ -15,8 +15,8 @@ class Event:
 
     Attributes:
         kind: ``"compiled"``, ``"progress"`` (some steps done), ``"epoch"`` (a row of the history is
-            complete), ``"checkpoint"``, ``"resumed"``, ``"early-stop"``, ``"time-limit"``,
-            ``"interrupted"``, ``"non-finite"`` or ``"finished"``.
+            complete), ``"weights"`` (where the descent is), ``"checkpoint"``, ``"resumed"``,
+            ``"early-stop"``, ``"time-limit"``, ``"interrupted"``, ``"non-finite"`` or ``"finished"``.
         step: updates done so far.
         epoch: epochs completed so far.
         seconds: training time so far, in seconds.
@@ -35,7 +35,7 @@ class Event:
 Listener = Callable[[Event], None]
 
 # Kinds that recur too often to be kept: the history has the epochs, and progress is for the moment.
-PASSING = frozenset({"progress", "epoch"})
+PASSING = frozenset({"progress", "epoch", "weights"})
 
 
 def tell(listeners: Iterable[Listener], event: Event) -> None:

@@ -51,6 +51,8 @@ class Plan:
         micro_batches: into how many parts a batch is cut to save memory.
         plateau: lowers the learning rate when the validation loss stands still; None: never.
         devices: where to run.
+        snapshots_per_epoch: how often listeners are told the weights, at the start and then at even steps
+            of every epoch, its end among them; 0: never.
     """
 
     epochs: int
@@ -63,6 +65,7 @@ class Plan:
     micro_batches: int = 1
     plateau: Plateau | None = None
     devices: Devices = ONE_DEVICE
+    snapshots_per_epoch: int = 0
 
     @property
     def lanes(self) -> int:
@@ -82,6 +85,7 @@ class Problem:
         evaluation: outputs and losses in evaluation mode (`training.evaluate.make_evaluation`), jitted.
         score: predictions on the validation rows → the number people read (accuracy or R²).
         train, validation: rows in memory; `validation` is None where there are none.
+        sharpness: (params, model_state) → largest eigenvalue of the Hessian, watched every epoch; or None.
     """
 
     objective: Objective
@@ -92,6 +96,7 @@ class Problem:
     score: Callable[[np.ndarray], float]
     train: Batch
     validation: Batch | None
+    sharpness: Callable[[Any, Any], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,8 @@ def descend(
     session = _Session(problem, plan, state, listeners, checkpoints)
     if resume:
         session.restore()
+    else:
+        session.tell_weights(session.kept[0])
     with interrupts() as interrupted:
         while not session.progress.stopped_because:
             session.run_stretch()
@@ -249,7 +256,7 @@ class _Session:
         if self.epoch_is_complete:  # a checkpoint taken between the last step and the measuring
             return
         wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
-        first, stop = self.progress.position, min(self.progress.position + wanted, self.steps_per_epoch)
+        first, stop = self.progress.position, min(self.progress.position + wanted, self._next_snapshot())
         began = time.monotonic()
         self.state, self.trace, done, worthwhile = self.stretch(
             self.state, self.trace, self.data, self._stretch(stop), self._pace()
@@ -261,6 +268,8 @@ class _Session:
             self._stop_at_non_finite(last_loss)
         elif not self.epoch_is_complete:
             self._tell("progress", values={"loss": last_loss, "seconds_per_step": self.seconds_per_step})
+            if self.progress.position == self._next_snapshot(first):
+                self.tell_weights(self.weights()[0])
 
     def close_epoch(self) -> None:
         """Measure, write the epoch's row, keep the weights if they are the best so far, open the next."""
@@ -280,12 +289,29 @@ class _Session:
             self._stop_at_non_finite(loss, what)
             return
         self._watch_plateau(row)
+        if self.problem.sharpness is not None:
+            row["sharpness"] = finite_or_none(self.problem.sharpness(*weights))
         if loss < progress.best_loss:
             self.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
         progress.history.append(row)
         progress.epoch, progress.position = progress.epoch + 1, 0
         self._tell("epoch", values=row)
+        self.tell_weights(weights[0])
         self.trace, self.order = empty_trace(self.steps_per_epoch), self._order()
+
+    def tell_weights(self, params: Any) -> None:
+        """Tell the listeners where the descent is, if the plan asks for it."""
+        per_epoch = min(self.plan.snapshots_per_epoch, self.steps_per_epoch)
+        if per_epoch:
+            within = self.progress.position * per_epoch // self.steps_per_epoch
+            index = self.progress.epoch * per_epoch + within
+            self._tell("weights", values={"index": index, "params": params})
+
+    def _next_snapshot(self, position: int | None = None) -> int:
+        """Return the step of the epoch, after `position`, at which the weights are told next, or the last."""
+        position = self.progress.position if position is None else position
+        per_epoch = max(1, min(self.plan.snapshots_per_epoch, self.steps_per_epoch))
+        return -(-(position * per_epoch // self.steps_per_epoch + 1) * self.steps_per_epoch // per_epoch)
 
     def _watch_plateau(self, row: dict[str, Any]) -> None:
         if self.plan.plateau is None:
@@ -314,6 +340,7 @@ class _Session:
             "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else math.nan,
             "validation_loss": None,
             "validation_metric": None,
+            "sharpness": None,
             "learning_rate": float(self.learning_rate * multiplier),
             "gradient_norm": finite_or_none(_mean(self.trace.gradient_norms)),
             "seconds": seconds,

@@ -4,7 +4,7 @@ import inspect
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -23,6 +23,13 @@ from downslope.rules.rule import Rule, as_rule
 from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.interrupt import interrupts
+from downslope.training.recording import (
+    MOST_WEIGHTS,
+    empty_path,
+    path_so_far,
+    recording,
+    steps_per_point,
+)
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import Pace, make_step
 from downslope.training.stretch import Stretch, empty_trace, make_stretch
@@ -42,6 +49,9 @@ class MinimizeResult:
         steps: updates done.
         seconds: wall-clock time, compiling included.
         stopped_because: ``"all steps done"`` or ``"interrupted"``.
+        path: tree of arrays (points, …), where the params were: at every step, or at every so many of a long
+            descent, and at the end. None where there are more than 10,000 params.
+        path_steps: (points,), the step of each point.
     """
 
     params: Any
@@ -51,6 +61,27 @@ class MinimizeResult:
     steps: int
     seconds: float
     stopped_because: str
+    path: Any = field(default=None, repr=False)
+    path_steps: np.ndarray | None = field(default=None, repr=False)
+    loss_at: Callable[[Any], Any] | None = field(default=None, repr=False)
+
+    def plot_path(self) -> Any:
+        """Return the path on the loss that it descended, a Plotly figure.
+
+        One param: its curve. Two: their map. More: the map of the plane through the end that holds most of
+        the path; its axes say how much.
+
+        Raises:
+            OptionError: there are too many params for their path to be recorded.
+        """
+        if self.path is None or self.path_steps is None or self.loss_at is None:
+            raise OptionError(
+                f"plot_path: the path of more than {MOST_WEIGHTS:,} params is not recorded; "
+                "plot .losses instead"
+            )
+        from downslope.report.trail import path_figure  # Plotly is loaded only when it is drawn
+
+        return path_figure(self.loss_at, self.path, self.path_steps)
 
 
 def minimize(
@@ -110,10 +141,13 @@ def minimize(
     key = jax.random.key(seed)
     objective, by_row = _objective(loss, params, rows, key)
     step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
-    run = jax.jit(make_stretch(step), donate_argnums=(0, 1))
+    every = steps_per_point(params, steps)
+    run = jax.jit(make_stretch(recording(step, every)), donate_argnums=(0, 1))
     copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
     state = copy(
-        initial_state(params, (), rule, line_search=line_search and line_search.init())
+        initial_state(
+            params, empty_path(params, steps, every), rule, line_search=line_search and line_search.init()
+        )
     )  # the caller's arrays stay the caller's
     pace = Pace(jnp.float32(step_size), jnp.float32(steps))
     losses, norms = [], []
@@ -130,7 +164,7 @@ def minimize(
             norms.append(np.asarray(trace.gradient_norms))
             if not worthwhile:
                 break
-    result = _result(state, rule, objective, rows, losses, norms, began, stopped_because)
+    result = _result(state, rule, objective, rows, losses, norms, began, stopped_because, every)
     seen = np.append(result.losses, result.loss)
     bad = int(np.argmin(np.isfinite(seen)))  # the loss after so many steps is not finite, or 0: all are
     if np.isfinite(seen[bad]):
@@ -140,7 +174,7 @@ def minimize(
         again = stretch._replace(stop=np.int32(max(bad - 1 - first, 0)))
         state, *_ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
         stopped_because = "the loss is not finite"
-        result = _result(state, rule, objective, rows, losses, norms, began, stopped_because)
+        result = _result(state, rule, objective, rows, losses, norms, began, stopped_because, every)
     raise NonFiniteError(
         f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}. Try a step_size below "
         f"{step_size:g}; this error's .result has the last finite params",
@@ -229,9 +263,13 @@ def _result(
     norms: list[np.ndarray],
     began: float,
     stopped_because: str,
+    every: int,
 ) -> MinimizeResult:
     params = rule.evaluated(state.params, state.rule_state) if rule.evaluated else state.params
     loss, _ = jax.jit(objective)(params, (), rows, jax.random.key(0))
+    path, path_steps = (
+        path_so_far(state.model_state, params, int(state.step), every) if every else (None, None)
+    )
     return MinimizeResult(
         params=params,
         loss=float(loss),
@@ -240,4 +278,7 @@ def _result(
         steps=int(state.step),
         seconds=time.monotonic() - began,
         stopped_because=stopped_because,
+        path=path,
+        path_steps=path_steps,
+        loss_at=lambda at: objective(at, (), rows, jax.random.key(0))[0],
     )

@@ -56,6 +56,7 @@ class TrainOptions:
         epochs: passes over the training rows, at most; None: by the number of rows.
         max_seconds: training time, at most.
         early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
+        watch_sharpness: measure the largest eigenvalue of the Hessian after every epoch.
         seed: an integer ≥ 0; the same seed gives the same run, bit for bit, on the same machine.
         checkpoint_every: seconds between checkpoints, ≥ 0.
     """
@@ -93,6 +94,7 @@ class TrainOptions:
     epochs: int | None = None
     max_seconds: float | None = None
     early_stopping: bool = True
+    watch_sharpness: bool = False
     seed: int = 0
     checkpoint_every: float = 30.0
 

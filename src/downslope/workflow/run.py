@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from downslope.report.notebook import run_figure, run_html
 from downslope.runs import folder as runs
 from downslope.workflow.trained import Trained, load
 
@@ -74,6 +75,22 @@ class Run:
             DataError: a column is lacking, or a class was never seen in training.
         """
         return self._trained.evaluate(data, y)
+
+    def plot(self, what: str = "loss") -> Any:
+        """Return a curve of the run as a Plotly figure.
+
+        Args:
+            what: ``"loss"``; a column of the history, such as ``"learning_rate"``, ``"gradient_norm"`` or
+                ``"sharpness"``; or, once it was measured, ``"landscape"`` or ``"surface"``.
+
+        Raises:
+            OptionError: there is no such thing, or it was not recorded.
+        """
+        return run_figure(self.history, self.summary, what, self.folder)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.summary['target']}: {headline(self.summary)}"
+        return run_html(title, self.history, self.summary)
 
     def __repr__(self) -> str:
         where = f", folder='{self.folder}'" if self.folder else ""

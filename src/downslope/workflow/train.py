@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from downslope.workflow.display import Display
 from downslope.workflow.job import Job, new_job, resumed_job
 from downslope.workflow.options import options_from
 from downslope.workflow.run import Run
+from downslope.workflow.snapshots import PathRecorder
 from downslope.workflow.trained import Trained
+from downslope.workflow.watch import watch_sharpness
 
 WARMUP = 0.05  # share of the steps in which a schedule that falls first rises
 SECONDS_BETWEEN_HISTORIES = 2.0  # how far the history on disk may lag behind a run that is watched
@@ -99,16 +102,18 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     words.announce(job, console)
     problem, state = _problem(job)
     recorded: list[Listener] = []
-    checkpoints = None
+    checkpoints, plan = None, job.plan
     if job.folder is not None:
         if not job.resume:
             outcome.create(job.folder, job)
         checkpoints = Checkpoints(job.folder / "checkpoints")
-        recorded = [_Recorder(job.folder)]
+        path = PathRecorder(job.folder, state.params)
+        recorded = [_Recorder(job.folder), path]
+        plan = replace(plan, snapshots_per_epoch=path.snapshots_per_epoch(plan.epochs))
     with Display(console, words.METRIC_LABEL[prepared.encoding.task], job.plan.epochs) as display:
         descent = descend(
             problem,
-            job.plan,
+            plan,
             state,
             listeners=[display, *recorded, *listeners],
             checkpoints=checkpoints,
@@ -182,6 +187,7 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
         score=score,
         train=rows["train"],
         validation=validation,
+        sharpness=watch_sharpness(job.model, loss, rows["train"]) if job.config["watch_sharpness"] else None,
     )
 
     def start(seed: jax.Array, example: Any) -> TrainState:

@@ -1,0 +1,127 @@
+"""A finished run with its data: the network, and the very rows that it was trained on, found again."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from downslope.data.bundled import BUNDLED
+from downslope.errors import DataError, OptionError, RunFolderError
+from downslope.gradient.backprop import Batch
+from downslope.runs import folder as runs
+from downslope.workflow.options import TrainOptions
+from downslope.workflow.prepare import prepare, take
+from downslope.workflow.trained import Trained, load
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A run, read back for a closer look.
+
+    Attributes:
+        folder: where it is.
+        trained: the kept weights and their network.
+        rows: the training rows (or some of them), encoded and weighted as they were.
+        n_rows: how many training rows the run had.
+        config, summary: the content of config.json and summary.json.
+    """
+
+    folder: Path
+    trained: Trained
+    rows: Batch
+    n_rows: int
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def kept_step(self) -> int:
+        """Updates done when the kept weights were reached: 0 for the start."""
+        best = self.summary.get("best_epoch")
+        history = runs.read_history(self.folder)
+        steps = dict(zip(history["epoch"].to_pylist(), history["step"].to_pylist(), strict=True))
+        return steps.get(best, 0)
+
+    @property
+    def kept(self) -> str:
+        """Which weights a run keeps, in words: ``the kept weights, of epoch 12 of 40``."""
+        best = self.summary.get("best_epoch")
+        return f"the kept weights, of epoch {best} of {self.summary.get('epochs')}" if best else "the start"
+
+    @property
+    def which_rows(self) -> str:
+        """The rows in words: ``all 1,257 training rows``."""
+        some = len(self.rows.weights)
+        return (
+            f"all {some:,} training rows"
+            if some == self.n_rows
+            else f"{some:,} of {self.n_rows:,} training rows"
+        )
+
+
+def checked_rows(rows: Any) -> int:
+    """Return how many rows to use at most; OptionError where it is not a whole number of at least 1."""
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
+        raise OptionError(f"--rows must be a whole number of at least 1, got {rows!r}")
+    return rows
+
+
+def reopen(
+    folder: str | Path, data: Any = None, y: Any = None, *, model: Any = None, most_rows: int | None = None
+) -> Reopened:
+    """Read a run and its training rows.
+
+    Args:
+        folder: the run folder.
+        data: the data, where it has moved or was in memory; None: from where it was.
+        y: the targets where `data` is an array.
+        model: the network, where it was your own.
+        most_rows: take so many training rows at most, evenly from all; None: all.
+
+    Raises:
+        RunFolderError: not a finished run, or its data is not where it was, or has changed.
+        OptionError: something that the folder cannot hold is needed and was not given.
+    """
+    folder = Path(folder)
+    trained = load(folder, model)
+    config, summary = runs.read_json(folder / "config.json"), runs.read_json(folder / "summary.json")
+    where = config.get("data_path")
+    given = data is not None
+    if not given:
+        if where is None:
+            raise OptionError(
+                f"{folder}: was trained on data in memory; hand the same data over in Python, data=…"
+            )
+        if where not in BUNDLED and not Path(where).is_file():
+            raise RunFolderError(f"{folder}: its data is no longer at {where}; say where it is: --data FILE")
+        data = where
+    prepared = prepare(data, y, _options(folder, config, model))
+    if prepared.fingerprint != config.get("data_fingerprint"):
+        what = f"{prepared.name} is not the data it was trained on" if given else f"{where} has changed since"
+        raise RunFolderError(f"{folder}: {what}; give that file as it was: --data FILE")
+    rows = prepared.rows["train"]
+    n_rows = len(rows.weights)
+    if most_rows is not None and most_rows < n_rows:
+        rows = take(rows, np.linspace(0, n_rows - 1, most_rows).astype(int))
+        if not rows.weights.any():
+            raise DataError(
+                f"{folder}: all of the {most_rows:,} rows that were picked have weight 0; take more"
+            )
+    return Reopened(folder, trained, rows, n_rows, config, summary)
+
+
+def _options(folder: Path, config: dict[str, Any], model: Any) -> TrainOptions:
+    """Return what decides how data becomes rows; how they are descended is of no matter here."""
+    for name in ("loss", "sample_weight"):
+        if str(config.get(name)).startswith("own"):
+            raise OptionError(f"{folder}: its {name} was your own, which a run folder cannot hold")
+    names = {field.name for field in fields(TrainOptions)} & {
+        *("target", "task", "test_fraction", "validation_fraction", "drop", "header", "delimiter"),
+        *("loss", "sample_weight", "class_weight", "seed"),
+    }
+    try:
+        options = TrainOptions(**{name: config[name] for name in names}, model=model or "mlp")
+    except KeyError as error:
+        raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
+    # A test file of its own is not needed, but no row was held out from the data then.
+    return replace(options, test_fraction=0.0) if config.get("test") else options
