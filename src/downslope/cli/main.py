@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from downslope.cli import evaluate, predict, report, rules, train
+from downslope.cli import evaluate, lab, predict, report, rules, train
 from downslope.errors import DownslopeError
 
 # Typer's own kind of error, whichever Click it carries inside.
@@ -27,6 +27,7 @@ app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(rules.rules)
+app.command()(lab.lab)
 
 
 def _show_version(wanted: bool) -> None:
