@@ -167,7 +167,7 @@ def _whole_number(node: ast.expr) -> int | None:
 
 
 def _as_float(number: int | float) -> float:
-    if abs(number) > jnp.finfo(jnp.float32).max:
+    if abs(number) > float(jnp.finfo(jnp.float32).max):
         raise OptionError("the formula holds a number that is too large; use numbers up to 1e38")
     return float(number)
 

@@ -92,7 +92,6 @@ def dial(
         id=control_id(page, name),
         value=str(value),
         type="text",
-        inputMode="decimal",
         debounce=0.35,
         autoComplete="off",
         className="number",

@@ -88,7 +88,7 @@ def _compiled(loss: Callable[[Any], Any], rule_name: str) -> Callable[..., Any]:
         pace = Pace(step_size, jnp.float32(MOST_STEPS))
 
         def body(state: TrainState, _: None) -> tuple[TrainState, Any]:
-            after, _ = step(state, nothing, jax.random.fold_in(key, state.step), pace)
+            after, _info = step(state, nothing, jax.random.fold_in(key, state.step), pace)
             here = rule.evaluated(after.params, after.rule_state) if rule.evaluated else after.params
             return after, here
 

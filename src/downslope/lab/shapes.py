@@ -56,11 +56,13 @@ class Points:
 
 
 def _moons(noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return make_moons(N_POINTS, noise=noise, random_state=seed)
+    inputs, codes = make_moons(N_POINTS, noise=noise, random_state=seed)
+    return np.asarray(inputs), np.asarray(codes)
 
 
 def _circles(noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return make_circles(N_POINTS, noise=noise, factor=0.45, random_state=seed)
+    inputs, codes = make_circles(N_POINTS, noise=noise, factor=0.45, random_state=seed)
+    return np.asarray(inputs), np.asarray(codes)
 
 
 def _blobs(noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +70,7 @@ def _blobs(noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     inputs, codes = make_blobs(N_POINTS, centers=centers, cluster_std=0.2 + 1.5 * noise, random_state=seed)[
         :2
     ]
-    return inputs, codes
+    return np.asarray(inputs), np.asarray(codes)
 
 
 def _spirals(noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

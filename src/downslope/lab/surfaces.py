@@ -92,9 +92,9 @@ _TABLE = (
         "Which dip the ball ends in depends on where it starts, and on whether it has enough momentum to "
         "roll through the shallow one.",
         _curve,
-        (-3.6, 3.4),
+        (-3.6, 3.6),
         None,
-        (3.1,),
+        (3.3,),
         0.05,
         ((-2.3517,),),
     ),

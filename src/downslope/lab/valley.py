@@ -49,7 +49,7 @@ DEFAULTS = {
     "seed": "0",
 }
 # Rules whose steps are as long as the slope is steep; those of the others have a length of their own.
-_AS_STEEP = {"gradient-descent": 1.0, "sgd": 1.0, "momentum": 0.3, "nesterov": 0.3, "schedule-free-sgd": 1.0}
+_AS_STEEP = {"gradient-descent": 1.0, "sgd": 1.0, "momentum": 1.0, "nesterov": 0.5, "schedule-free-sgd": 1.0}
 _OF_THEMSELVES = {"adadelta": 1.0, "prodigy": 1.0}  # these are made for a step size of 1
 
 
