@@ -27,7 +27,7 @@ os.set_inheritable(3, True), os.set_inheritable(4, True)  # dup2 leaves one that
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
-OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # no name leads anywhere
 
 
 def find_chromium() -> str | None:
@@ -126,6 +126,25 @@ class Chromium:
         """Open a file and wait until its load event."""
         self.call("Page.navigate", url=page.resolve().as_uri())
         self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+
+    def visit(self, address: str) -> None:
+        """Open a page of a server on this machine and wait until its load event."""
+        self.call("Page.navigate", url=address)
+        self.wait_for(f"document.readyState === 'complete' && location.href.startsWith({address!r})")
+
+    def click(self, x: float, y: float) -> None:
+        """Move the mouse to a place of the window and press its button there."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key, such as ``press("Tab", 9)``; `text` is what it types."""
+        for kind in ("keyDown", "keyUp"):
+            extra = {"text": text} if text and kind == "keyDown" else {}
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **extra
+            )
 
     def console(self) -> list[str]:
         """Return every warning and error that the page or the browser reported so far."""

@@ -1,0 +1,1 @@
+"""The lab: gradient descent to play with, in the browser, on this machine alone (extra `lab`)."""

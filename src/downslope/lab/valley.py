@@ -1,0 +1,390 @@
+"""The valley page: choose a surface, place a ball, and watch several rules roll it down."""
+
+from typing import Any
+
+import dash
+from dash import ClientsideFunction, Input, Output, State, dcc, html
+
+from downslope.errors import OptionError
+from downslope.lab import look, settings as typed
+from downslope.lab.paths import MOST_STARTS, MOST_STEPS, Path, descend
+from downslope.lab.surfaces import (
+    OWN,
+    SURFACES,
+    Surface,
+    heights_of,
+    surface_by_name,
+    surface_of_formula,
+)
+from downslope.lab.valley_figures import loss_figure, map_figure, surface_figure
+from downslope.report.formatting import number
+from downslope.rules.registry import RULES
+
+PAGE = "valley"
+DESCENTS = (1, 2, 3, 4)
+NO_RULE = "none"
+STEP_SIZES = (1e-5, 20.0)
+EXPLANATION = (
+    "Training a network means finding the numbers for which its error is smallest. Picture the error as "
+    "the height of a landscape: descent feels the slope under its feet and takes a step downhill, again "
+    "and again. The direction comes from the rule, the length of the step from the step size. Too small a"
+    " step takes forever; too large a one leaps across the valley and lands higher than before. Click on "
+    "the map to start from another place, and press Play."
+)
+DEFAULTS = {
+    "surface": "narrow-valley",
+    "formula": "sin(2*x) + (x^2 + y^2)/8",
+    "reach": "5",
+    "starts": "-3.4, 0.9",
+    "rule-1": "gradient-descent",
+    "rate-1": "0.031",
+    "rule-2": "momentum",
+    "rate-2": "0.01",
+    "rule-3": "adam",
+    "rate-3": "0.2",
+    "rule-4": NO_RULE,
+    "rate-4": "0.1",
+    "noise": "0",
+    "steps": "100",
+    "seed": "0",
+}
+# Rules whose steps are as long as the slope is steep; those of the others have a length of their own.
+_AS_STEEP = {"gradient-descent": 1.0, "sgd": 1.0, "momentum": 1.0, "nesterov": 0.5, "schedule-free-sgd": 1.0}
+_OF_THEMSELVES = {"adadelta": 1.0, "prodigy": 1.0}  # these are made for a step size of 1
+
+
+def suggested_step_size(rule: str, surface: Surface) -> float:
+    """Return a step size with which the rule gets somewhere on the surface."""
+    if rule in _OF_THEMSELVES:
+        return _OF_THEMSELVES[rule]
+    if rule in _AS_STEEP:
+        return float(f"{_AS_STEEP[rule] * surface.step_size:.2g}")
+    return float(f"{0.02 * (surface.x[1] - surface.x[0]):.1g}")
+
+
+def layout(search: str) -> html.Div:
+    """Return the page with the settings of an address."""
+    given = typed.from_address(search, DEFAULTS)
+    surfaces = {name: surface.title for name, surface in SURFACES.items()} | {OWN: "Your own formula"}
+    rules = {NO_RULE: "—"} | {name: name for name in RULES}
+    controls = [
+        look.choice(PAGE, "surface", "Surface", surfaces, given["surface"]),
+        html.Div(
+            [
+                look.entry(
+                    PAGE,
+                    "formula",
+                    "Formula in x and y",
+                    given["formula"],
+                    "+ − * / ^, sin, cos, exp, log, sqrt, abs, … ; without y it is a curve",
+                ),
+                look.entry(PAGE, "reach", "Drawn from −r to r, r =", given["reach"]),
+            ],
+            id="valley-own",
+            className="controls",
+            hidden=given["surface"] != OWN,
+        ),
+        html.Fieldset(
+            [html.Legend("Rules and step sizes"), *(_descent(place, rules, given) for place in DESCENTS)]
+        ),
+        look.entry(PAGE, "starts", "Starting points: x, y; x, y; …", given["starts"], "or click on the map"),
+        html.Div(html.Button("Clear the starting points", id="valley-clear"), className="row"),
+        look.dial(PAGE, "noise", "Noise of the slope", given["noise"], 0, 10),
+        html.Div(
+            [
+                look.entry(PAGE, "steps", "Steps", given["steps"], inputMode="numeric"),
+                look.entry(PAGE, "seed", "Seed of the noise", given["seed"], inputMode="numeric"),
+            ],
+            className="pair",
+        ),
+    ]
+    content = [
+        html.Div(id="valley-messages", className="messages", role="status", **look.POLITE),
+        html.Div(
+            [
+                html.Button("▶ Play", id="valley-play", className="main"),
+                html.Label(
+                    [
+                        html.Span("Step of the descent", className="unseen"),
+                        dcc.Input(id="valley-step", type="range", min=0, max=100, step=1, value=100),
+                    ],
+                    className="grow",
+                ),
+                html.Span("compiling, one moment …", id="valley-count", className="count"),
+            ],
+            className="row",
+        ),
+        html.Div(
+            [
+                look.picture("map", "The surface from above, with the paths", height=440),
+                look.picture("surface", "The surface in three dimensions, with the paths", height=440),
+            ],
+            id="valley-pictures",
+            className="pictures",
+        ),
+        html.P(id="valley-story", className="note"),
+        html.Div(
+            [html.H2("The loss, step by step"), look.picture("loss", "The loss of each path", height=250)],
+            className="block",
+        ),
+        html.Div(id="valley-results", className="block"),
+        dcc.Store(id="valley-dimension"),
+    ]
+    return look.page("Roll down a valley", EXPLANATION, controls, content)
+
+
+def _descent(place: int, rules: dict[str, str], given: dict[str, str]) -> html.Div:
+    return html.Div(
+        [
+            html.Span(className=f"swatch swatch-{place}"),
+            look.choice(PAGE, f"rule-{place}", f"Rule {place}", rules, given[f"rule-{place}"]),
+            look.dial(PAGE, f"rate-{place}", f"Step size {place}", given[f"rate-{place}"], -4, 1, log=True),
+        ],
+        className="descent",
+    )
+
+
+def connect(app: dash.Dash) -> None:
+    """Wire the page."""
+    figure = {name: Output({"kind": "figure", "name": name}, "data") for name in ("map", "surface", "loss")}
+
+    @app.callback(
+        *figure.values(),
+        Output("valley-messages", "children"),
+        Output("valley-results", "children"),
+        Output("valley-story", "children"),
+        Output("valley-pictures", "className"),
+        Output("valley-dimension", "data"),
+        Output("valley-own", "hidden"),
+        Input(look.control_id(PAGE, dash.ALL), "value"),
+        State(look.control_id(PAGE, dash.ALL), "id"),
+    )
+    def roll(values: list[Any], ids: list[dict[str, str]]) -> tuple[Any, ...]:
+        given = {
+            one["name"]: "" if value is None else str(value) for one, value in zip(ids, values, strict=True)
+        }
+        return answer(given)
+
+    rates = [Output(look.control_id(PAGE, f"rate-{place}"), "value") for place in DESCENTS]
+    rules = [Input(look.control_id(PAGE, f"rule-{place}"), "value") for place in DESCENTS]
+
+    @app.callback(
+        *rates,
+        Output(look.control_id(PAGE, "starts"), "value"),
+        Input(look.control_id(PAGE, "surface"), "value"),
+        *rules,
+        State(look.control_id(PAGE, "reach"), "value"),
+        State(look.control_id(PAGE, "formula"), "value"),
+        prevent_initial_call=True,
+    )
+    def suit(name: str, *rest: Any) -> list[Any]:
+        """Give a new surface a start and step sizes that suit it, and a new rule its step size."""
+        *chosen, reach, formula = rest
+        try:
+            surface, _ = read_surface({"surface": name, "reach": reach or "", "formula": formula or ""})
+        except OptionError:
+            return [dash.no_update] * (len(DESCENTS) + 1)
+        changed = (dash.ctx.triggered_id or {}).get("name")
+        sizes = [
+            f"{suggested_step_size(rule, surface):g}"
+            if rule in RULES and changed in ("surface", f"rule-{place}")
+            else dash.no_update
+            for place, rule in zip(DESCENTS, chosen, strict=True)
+        ]
+        start = ", ".join(f"{number:g}" for number in surface.start)
+        return [*sizes, start if changed == "surface" else dash.no_update]
+
+    def in_browser(function: str, *wires: Any, **options: Any) -> None:
+        app.clientside_callback(ClientsideFunction("lab", function), *wires, **options)
+
+    look.connect_dials(app, PAGE, [f"rate-{place}" for place in DESCENTS], log=True)
+    look.connect_dials(app, PAGE, ["noise"])
+    starts = look.control_id(PAGE, "starts")
+    in_browser(
+        "add_start",
+        Output(starts, "value", allow_duplicate=True),
+        Input({"kind": "graph", "name": "map"}, "clickData"),
+        State(starts, "value"),
+        State("valley-dimension", "data"),
+        prevent_initial_call=True,
+    )
+    in_browser(
+        "clear_starts",
+        Output(starts, "value", allow_duplicate=True),
+        Input("valley-clear", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    in_browser(
+        "descended",
+        Output("valley-step", "max"),
+        Output("valley-step", "value"),
+        Input({"kind": "figure", "name": "map"}, "data"),
+    )
+    in_browser(
+        "show_step",
+        Output("position", "data"),
+        Output("valley-count", "children"),
+        Input("valley-step", "value"),
+    )
+    in_browser(
+        "play", Output("valley-play", "children"), Input("valley-play", "n_clicks"), prevent_initial_call=True
+    )
+
+
+def answer(given: dict[str, str]) -> tuple[Any, ...]:
+    """Return what the page shows for its settings as they were typed.
+
+    In order: the three figures, messages, table, story, class of the pictures, dimension, whether the
+    formula is hidden. Where the settings make no sense the messages say so, and the pictures stay.
+    """
+    is_own = given.get("surface") == OWN
+    try:
+        surface, partly = read_surface(given)
+        starts, problems = parse_starts(given["starts"], surface)
+        steps = typed.whole(given, "steps", "Steps", 1, MOST_STEPS)
+        seed = typed.whole(given, "seed", "The seed", 0, 2**31 - 1)
+        noise = typed.number(given, "noise", "Noise", 0, 100)
+        descents = [
+            (place, rule, typed.number(given, f"rate-{place}", f"Step size {place}", *STEP_SIZES))
+            for place in DESCENTS
+            if (rule := typed.one_of(given, f"rule-{place}", f"Rule {place}", [NO_RULE, *RULES])) != NO_RULE
+        ]
+    except OptionError as error:
+        kept = [dash.no_update] * 3
+        return *kept, look.messages([_sentence(error)]), *[dash.no_update] * 4, not is_own
+    if not descents:
+        problems.append("Choose at least one rule.")
+    paths = {
+        (place, rule, rate): descend(surface, rule, rate, starts, steps=steps, noise=noise, seed=seed)
+        for place, rule, rate in descents
+        if starts
+    }
+    walked = {key[0]: found for key, found in paths.items()}
+    return (
+        map_figure(surface, walked),
+        surface_figure(surface, walked) if surface.dimension == 2 else dash.no_update,
+        loss_figure(walked),
+        look.messages([*partly, *problems]),
+        _table(paths),
+        [html.B(f"{surface.formula}  "), surface.story],
+        "pictures" if surface.dimension == 2 else "pictures single",
+        surface.dimension,
+        not is_own,
+    )
+
+
+def read_surface(given: dict[str, str]) -> tuple[Surface, list[str]]:
+    """Return the surface that was chosen, and what is to be said of it."""
+    if given["surface"] != OWN:
+        return surface_by_name(given["surface"]), []
+    reach = typed.number(given, "reach", "r", 0.1, 1000)
+    surface = surface_of_formula(given["formula"], reach)
+    missing = share_without_value(surface)
+    said = [f"The formula has no value in {missing:.0%} of the picture; that part is left empty."]
+    return surface, said if missing else []
+
+
+def share_without_value(surface: Surface) -> float:
+    """Return how much of the picture has no finite height."""
+    heights = heights_of(surface)[-1]
+    return float((heights != heights).mean())
+
+
+def parse_starts(text: str, surface: Surface) -> tuple[list[tuple[float, ...]], list[str]]:
+    """Return the starting points of ``"x, y; x, y"``, and what is wrong with the others."""
+    starts: list[tuple[float, ...]] = []
+    problems: list[str] = []
+    spans = [surface.x] if surface.y is None else [surface.x, surface.y]
+    shown = " and ".join(
+        f"{name} from {low:g} to {high:g}" for name, (low, high) in zip("xy", spans, strict=False)
+    )
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        try:
+            point = tuple(float(cell) for cell in part.split(","))[: surface.dimension]
+        except ValueError:
+            problems.append(f"The starting point ‘{part[:40]}’ is not numbers; write x, y.")
+            continue
+        if len(point) != surface.dimension:
+            problems.append(f"The starting point ‘{part[:40]}’ needs two numbers: x, y.")
+        elif not all(low <= cell <= high for cell, (low, high) in zip(point, spans, strict=True)):
+            problems.append(f"The starting point ‘{part[:40]}’ is outside the picture, which shows {shown}.")
+        else:
+            starts.append(point)
+    if len(starts) > MOST_STARTS:
+        problems.append(f"Only the first {MOST_STARTS} of {len(starts)} starting points are used.")
+    if not starts and not problems:
+        problems.append("Click on the map to place a starting point.")
+    return starts[:MOST_STARTS], problems
+
+
+def _table(paths: dict[tuple[int, str, float], list[Path]]) -> Any:
+    """Return how each descent ended."""
+    if not paths:
+        return []
+    rows = [
+        html.Tr(
+            [
+                html.Th([html.Span(className=f"dot swatch-{place}"), rule], scope="row"),
+                html.Td(f"{rate:g}", className="number-cell"),
+                html.Td(
+                    "(" + ", ".join(f"{cell:.3g}" for cell in path.points[0]) + ")"
+                    if len(path.points)
+                    else "—",
+                    className="tight",
+                ),
+                html.Td(number(float(path.losses[-1])) if len(path.losses) else "—", className="number-cell"),
+                html.Td(verdict(path)),
+            ]
+        )
+        for (place, rule, rate), found in paths.items()
+        for path in found
+    ]
+    head = [
+        html.Th("rule", scope="col"),
+        html.Th("step size", scope="col", className="number-cell"),
+        html.Th("start", scope="col"),
+        html.Th("loss at the end", scope="col", className="number-cell"),
+        html.Th("what happened", scope="col"),
+    ]
+    table = html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
+    return html.Div(
+        table, className="scroll", role="region", tabIndex="0", **look.named("How each descent ended")
+    )
+
+
+def verdict(path: Path) -> str:
+    """Return in plain words how a descent went.
+
+    >>> import numpy as np
+    >>> verdict(Path(np.array([[2.0], [-2.1], [2.2]]), np.array([4.0, 4.4, 4.8]), True, False))
+    'went out of the picture after 2 steps: the steps are too large'
+    """
+    steps = len(path.points) - 1
+    if steps < 0:
+        return "the loss has no value at the start"
+    if path.lost:
+        return f"came to where the loss has no value after {steps} steps"
+    if path.left:
+        rose = path.losses[-1] > path.losses[0]
+        why = ": the steps are too large" if rose else ": it goes down there without end"
+        return f"went out of the picture after {steps} steps{why}"
+    moves = path.points[1:] - path.points[:-1]
+    lengths = (moves**2).sum(axis=1) ** 0.5
+    if path.losses[-1] > 1.5 * max(path.losses[0], 1e-12):
+        return "climbs: the steps are too large"
+    turns = float(((moves[1:] * moves[:-1]).sum(axis=1) < 0).mean()) if steps > 2 else 0.0
+    swings = ", swinging from side to side on the way" if turns > 0.5 else ""
+    scale = max(float(abs(path.points).max()), 1e-3)
+    best = float(path.losses.min())
+    near = path.losses <= best + 0.01 * (float(path.losses[0]) - best)
+    arrived = int(near.argmax())
+    if steps > 4 and lengths[-5:].max() < 5e-4 * scale:
+        return f"came to rest; within 1 % of it after {arrived} steps{swings}"
+    if turns > 0.5:
+        return "swings from side to side: the step size is at its limit"
+    return "still on its way" if path.losses[-1] < path.losses[0] else "wanders about"
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "’")) else ".")
