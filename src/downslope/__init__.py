@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         schedule_by_name as schedule_by_name,
     )
     from downslope.training.minimize import MinimizeResult as MinimizeResult, minimize as minimize
+    from downslope.workflow.compare import compare as compare
+    from downslope.workflow.comparison import Comparison as Comparison
     from downslope.workflow.run import Run as Run
     from downslope.workflow.train import train as train
 
@@ -83,6 +85,8 @@ _STEP_SIZES = [
 _HOME = {
     "train": "downslope.workflow.train",
     "Run": "downslope.workflow.run",
+    "compare": "downslope.workflow.compare",
+    "Comparison": "downslope.workflow.comparison",
     "minimize": "downslope.training.minimize",
     "MinimizeResult": "downslope.training.minimize",
     **dict.fromkeys(_RULES, "downslope.rules"),

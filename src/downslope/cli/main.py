@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from downslope.cli import evaluate, predict, report, rules, train
+from downslope.cli import compare, evaluate, predict, report, rules, train
 from downslope.errors import DownslopeError
 
 # Typer's own kind of error, whichever Click it carries inside.
@@ -26,6 +26,7 @@ app.command()(train.train)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
+app.command()(compare.compare)
 app.command()(rules.rules)
 
 
