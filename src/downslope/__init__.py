@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         schedule_by_name as schedule_by_name,
     )
     from downslope.training.minimize import MinimizeResult as MinimizeResult, minimize as minimize
+    from downslope.workflow.compare import compare as compare
+    from downslope.workflow.comparison import Comparison as Comparison
     from downslope.workflow.landscape import landscape as landscape
     from downslope.workflow.run import Run as Run
     from downslope.workflow.sharpness import sharpness as sharpness
@@ -87,6 +89,8 @@ _HOME = {
     "Run": "downslope.workflow.run",
     "sharpness": "downslope.workflow.sharpness",
     "landscape": "downslope.workflow.landscape",
+    "compare": "downslope.workflow.compare",
+    "Comparison": "downslope.workflow.comparison",
     "minimize": "downslope.training.minimize",
     "MinimizeResult": "downslope.training.minimize",
     **dict.fromkeys(_RULES, "downslope.rules"),

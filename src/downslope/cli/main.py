@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from downslope.cli import evaluate, lab, landscape, predict, report, rules, sharpness, train
+from downslope.cli import compare, evaluate, lab, landscape, predict, report, rules, sharpness, train
 from downslope.errors import DownslopeError
 
 # Typer's own kind of error, whichever Click it carries inside.
@@ -28,6 +28,7 @@ app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(sharpness.sharpness)
 app.command()(landscape.landscape)
+app.command()(compare.compare)
 app.command()(rules.rules)
 app.command()(lab.lab)
 
