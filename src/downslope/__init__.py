@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         schedule_by_name as schedule_by_name,
     )
     from downslope.training.minimize import MinimizeResult as MinimizeResult, minimize as minimize
+    from downslope.workflow.find import (
+        LearningRateCurve as LearningRateCurve,
+        find_learning_rate as find_learning_rate,
+    )
     from downslope.workflow.run import Run as Run
     from downslope.workflow.train import train as train
 
@@ -83,6 +87,8 @@ _STEP_SIZES = [
 _HOME = {
     "train": "downslope.workflow.train",
     "Run": "downslope.workflow.run",
+    "find_learning_rate": "downslope.workflow.find",
+    "LearningRateCurve": "downslope.workflow.find",
     "minimize": "downslope.training.minimize",
     "MinimizeResult": "downslope.training.minimize",
     **dict.fromkeys(_RULES, "downslope.rules"),

@@ -162,6 +162,17 @@ def descend(
     return Descent(params, model_state, session.progress, session.compile_seconds, session.base_rate)
 
 
+def laboratory(
+    problem: Problem,
+    plan: Plan,
+    state: TrainState,
+    listeners: Sequence[Listener] = (),
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Trials:
+    """Return what a descent would let a chooser do, without the descent; arguments as in `descend`."""
+    return _Session(problem, plan, state, listeners, None).trials(interrupted)
+
+
 class _Session:
     """One sitting of a descent: the compiled programs, the arrays on the device, the clock."""
 
@@ -390,7 +401,9 @@ class _Session:
         wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
         first, stop = self.progress.position, min(self.progress.position + wanted, self.steps_per_epoch)
         if self.plan.pacing is not None and not self.plan.pacing.named:
-            stop = min(stop, max(first + 1, int(self.phases.end) - self.progress.epoch * self.steps_per_epoch))
+            stop = min(
+                stop, max(first + 1, int(self.phases.end) - self.progress.epoch * self.steps_per_epoch)
+            )
         began = time.monotonic()
         self.state, self.trace, done, worthwhile = self.stretch(
             self.state, self.trace, self.data, self._stretch(stop), self._pace()

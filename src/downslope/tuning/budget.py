@@ -4,10 +4,9 @@ So the same run chooses the same, on a busy machine as on a quiet one, and again
 """
 
 SHARE = 0.1  # of the steps of a long run
-SHARE_OF_SHORT = 0.5  # of a run that takes a moment anyway
-SECONDS = 1.0  # the moment: as long as choosing may take whatever the run's length
+SECONDS = 0.5  # the moment: as long as choosing may take whatever the run's length
 SECONDS_PER_STEP = 1e-4  # that a step takes however small the network
-OPERATIONS_PER_SECOND = 3e10  # of a processor core
+OPERATIONS_PER_SECOND = 1e11  # of a processor core
 OPERATIONS_PER_NUMBER = 6  # and row: multiply and add, forwards once and backwards twice
 
 
@@ -20,8 +19,8 @@ def steps_to_choose(total_steps: int, n_params: int, batch_size: int) -> int:
         batch_size: rows per step.
 
     >>> steps_to_choose(20_000, 150_000, 128), steps_to_choose(4_000, 10_000, 32)
-    (2000, 2000)
+    (2000, 4195)
     """
     operations = OPERATIONS_PER_NUMBER * n_params * batch_size
     in_a_moment = SECONDS / (SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND)
-    return max(1, round(min(SHARE_OF_SHORT * total_steps, max(SHARE * total_steps, in_a_moment))))
+    return max(1, round(max(SHARE * total_steps, in_a_moment)))

@@ -179,7 +179,7 @@ def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepare
         is_open = stopping and not isinstance(options.epochs, int)
         epochs = defaults.LONGEST * usual if is_open else epochs
         pacing = Pacing(round(defaults.WARMUP * epochs * steps_per_epoch), epochs)
-        pacing = replace(pacing, waits=PATIENCE) if is_open else pacing
+        pacing = replace(pacing, waits=PATIENCE, fewest=max(5, usual // 5)) if is_open else pacing
     elif raced:
         pacing = Pacing(0, epochs, named=True)
     return Plan(

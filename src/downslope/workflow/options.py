@@ -45,8 +45,8 @@ class TrainOptions:
         learning_rate: > 0; ``"auto"`` or None: chosen by a race on the data (`tuning.race`); an Optax
             transformation keeps its own.
         schedule: ``"auto"`` for warm-up, constant rate, and a decay that begins when the validation loss
-            stands still; one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the validation
-            loss stands still; ``"line-search"`` to measure every step; None: ``"auto"`` where the
+            stands still; one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the
+            validation loss stands still; ``"line-search"`` to measure every step; None: ``"auto"`` where the
             learning rate is, else what suits the rule.
         weight_decay: ≥ 0; None: the rule's default.
         batch_size: rows per gradient, or ``"full"`` for all of them; None: by the number of rows.

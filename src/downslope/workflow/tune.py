@@ -23,8 +23,15 @@ def choosing(job: Job, state: TrainState) -> tuple[Plan, Chooser | None]:
 
     def choose(trials: Trials) -> Chosen | None:
         deadline = time.monotonic() + SHARE_OF_TIME * (plan.max_seconds or float("inf"))
-        chosen = Race(trials, job.rule.learning_rate, budget, job.rule.schedule != "constant", deadline).run()
+        chosen = Race(
+            trials,
+            job.rule.learning_rate,
+            budget,
+            anneal=job.rule.schedule != "constant",
+            horizon=job.nominal_steps,
+            deadline=deadline,
+        ).run()
         # A named schedule falls from the first step on: a trunk at a constant rate is no part of it.
         return replace(chosen, trial=None) if chosen and job.config["schedule"] != "auto" else chosen
 
-    return replace(plan, pacing=replace(plan.pacing, warmup=warmup_of(budget))), choose
+    return replace(plan, pacing=replace(plan.pacing, warmup=warmup_of(budget, job.nominal_steps))), choose
