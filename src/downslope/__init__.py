@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from downslope.training.minimize import MinimizeResult as MinimizeResult, minimize as minimize
     from downslope.workflow.compare import compare as compare
     from downslope.workflow.comparison import Comparison as Comparison
+    from downslope.workflow.find import (
+        LearningRateCurve as LearningRateCurve,
+        find_learning_rate as find_learning_rate,
+    )
     from downslope.workflow.landscape import landscape as landscape
     from downslope.workflow.run import Run as Run
     from downslope.workflow.sharpness import sharpness as sharpness
@@ -91,6 +95,8 @@ _HOME = {
     "landscape": "downslope.workflow.landscape",
     "compare": "downslope.workflow.compare",
     "Comparison": "downslope.workflow.comparison",
+    "find_learning_rate": "downslope.workflow.find",
+    "LearningRateCurve": "downslope.workflow.find",
     "minimize": "downslope.training.minimize",
     "MinimizeResult": "downslope.training.minimize",
     **dict.fromkeys(_RULES, "downslope.rules"),

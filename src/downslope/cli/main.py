@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from downslope.cli import compare, evaluate, lab, landscape, predict, report, rules, sharpness, train
+from downslope.cli import compare, evaluate, find_lr, lab, landscape, predict, report, rules, sharpness, train
 from downslope.errors import DownslopeError
 
 # Typer's own kind of error, whichever Click it carries inside.
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(train.train)
+app.command("find-lr")(find_lr.find_lr)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(report.report)

@@ -83,12 +83,14 @@ def train(
         typer.Option(metavar="balanced|A=2,B=1", help="How much each class counts in training."),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="Update rule; `downslope rules` lists them.")] = "adamw",
-    learning_rate: Annotated[float | None, typer.Option(help="Step size  [default: the rule's]")] = None,
+    learning_rate: Annotated[
+        str, typer.Option(metavar="auto|NUMBER", help="Step size; auto: chosen by a race on the data.")
+    ] = "auto",
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="constant, linear, cosine, exponential, step, polynomial, one-cycle, wsd, plateau, "
-            "line-search  [default: the rule's]"
+            help="auto, constant, linear, cosine, exponential, step, polynomial, one-cycle, wsd, plateau, "
+            "line-search  [default: auto where the learning rate is, else the rule's]"
         ),
     ] = None,
     weight_decay: Annotated[
@@ -117,7 +119,10 @@ def train(
         typer.Option(metavar="parameters", help="Spread weights and rule state over the devices too."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the rows, at most  [default: by the rows]")
+        str | None,
+        typer.Option(
+            metavar="N|auto", help="Passes over the rows, at most  [default: until validation stands still]"
+        ),
     ] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Stop training after so many seconds.")] = None,
     early_stopping: Annotated[
@@ -166,7 +171,7 @@ def train(
         "sample_weight": sample_weight,
         "class_weight": _class_weight(class_weight),
         "optimizer": optimizer,
-        "learning_rate": learning_rate,
+        "learning_rate": _rate(learning_rate),
         "schedule": schedule,
         "weight_decay": weight_decay,
         "batch_size": _count("--batch-size", batch_size, "full"),
@@ -176,7 +181,7 @@ def train(
         "precision": precision,
         "devices": _count("--devices", devices, "all"),
         "shard": shard,
-        "epochs": epochs,
+        "epochs": _count("--epochs", epochs, "auto"),
         "max_seconds": max_seconds,
         "early_stopping": early_stopping,
         "watch_sharpness": watch_sharpness,
@@ -227,6 +232,13 @@ def _widths(text: str | None) -> tuple[int, ...] | None:
         raise OptionError(
             f"--hidden must be widths with commas between them, such as 256,256; got '{text}'"
         ) from None
+
+
+def _rate(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise OptionError(f"--learning-rate must be a number or 'auto', got '{text}'") from None
 
 
 def _count(flag: str, text: str | None, word: str) -> int | str | None:

@@ -51,10 +51,11 @@ def render_report(contents: RunContents) -> str:
     """Return the report of a run as the text of one HTML page."""
     cost = panels.cost_panel(contents)
     drive = list(panels.drive_panels(contents))
+    race = panels.race_panel(contents)
     confusion = panels.confusion_panel(contents)
     results = list(panels.result_panels(contents))
     ground = list(landscape.ground_panels(contents))
-    shown = [panel for panel in (cost, *drive, *ground, confusion, *results) if panel]
+    shown = [panel for panel in (cost, *drive, race, *ground, confusion, *results) if panel]
     scripts = [get_plotlyjs(), _asset("page.js")]
     return (
         _environment()
@@ -68,6 +69,7 @@ def render_report(contents: RunContents) -> str:
             metrics=tables.metrics_table(contents),
             cost=cost,
             drive=drive,
+            race=race,
             ground=ground,
             curvature=landscape.curvature_words(contents),
             confusion=confusion,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from downslope.report import figures, results
+from downslope.report import figures, race, results
 from downslope.report.contents import RunContents
 from downslope.report.formatting import number, shortened
 from downslope.report.sentences import commonest_mistake, cost_story
@@ -119,6 +119,20 @@ def drive_panels(contents: RunContents) -> Iterator[Panel]:
             figure=figures.metric_figure(history, metric),
             reading=_READING["metric"].format(metric=metric),
         )
+
+
+def race_panel(contents: RunContents) -> Panel | None:
+    """Return how the learning rate was chosen, if it was."""
+    found = race.race_of(contents.events)
+    if found is None or not any(arm.get("loss") is not None for arm in found["arms"]):
+        return None
+    return Panel(
+        name="race",
+        title="How the learning rate was chosen",
+        figure=race.race_figure(found),
+        story=race.race_story(found),
+        reading=race.race_reading(found),
+    )
 
 
 def confusion_panel(contents: RunContents) -> Panel | None:

@@ -15,7 +15,8 @@ class Event:
 
     Attributes:
         kind: ``"compiled"``, ``"progress"`` (some steps done), ``"epoch"`` (a row of the history is
-            complete), ``"weights"`` (where the descent is), ``"checkpoint"``, ``"resumed"``,
+            complete), ``"tuning"`` (a trial is under way), ``"learning-rate"`` (one was chosen),
+            ``"weights"`` (where the descent is), ``"annealing"``, ``"checkpoint"``, ``"resumed"``,
             ``"early-stop"``, ``"time-limit"``, ``"interrupted"``, ``"non-finite"`` or ``"finished"``.
         step: updates done so far.
         epoch: epochs completed so far.
@@ -35,7 +36,7 @@ class Event:
 Listener = Callable[[Event], None]
 
 # Kinds that recur too often to be kept: the history has the epochs, and progress is for the moment.
-PASSING = frozenset({"progress", "epoch", "weights"})
+PASSING = frozenset({"progress", "epoch", "tuning", "weights"})
 
 
 def tell(listeners: Iterable[Listener], event: Event) -> None:

@@ -5,6 +5,7 @@ for each stretch of the epoch:  step, step, step, …      (compiled, on the dev
 measure on the validation rows; keep the weights if they are the best so far
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.gradient.backprop import Batch, Objective
 from downslope.rules.rule import Rule
+from downslope.stepsize.phases import Phases
 from downslope.stepsize.plateau import Plateau, PlateauState
 from downslope.stepsize.schedule import Schedule
 from downslope.training.checkpoint import Checkpoints
@@ -27,12 +29,15 @@ from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation, cut, evaluate
 from downslope.training.events import Event, Listener, tell
 from downslope.training.interrupt import interrupts
+from downslope.training.pacing import Pacing
 from downslope.training.progress import Progress, finite_or_none
 from downslope.training.state import TrainState
 from downslope.training.step import Pace, Step
 from downslope.training.stretch import Stretch, batch_at, empty_trace, make_stretch
+from downslope.training.trials import Chooser, Trials, make_trials
 
 SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
+TIME_KEPT = 0.9  # share of the time left that a decay by the clock counts on: steps are not all alike
 EVALUATION_ROWS = 8192  # rows evaluated at once, at most
 
 
@@ -50,6 +55,7 @@ class Plan:
         checkpoint_every: seconds between checkpoints, at least.
         micro_batches: into how many parts a batch is cut to save memory.
         plateau: lowers the learning rate when the validation loss stands still; None: never.
+        pacing: decides on the way when the decay begins; None: the schedule is stretched over all epochs.
         devices: where to run.
         snapshots_per_epoch: how often listeners are told the weights, at the start and then at even steps
             of every epoch, its end among them; 0: never.
@@ -64,6 +70,7 @@ class Plan:
     checkpoint_every: float = 30.0
     micro_batches: int = 1
     plateau: Plateau | None = None
+    pacing: Pacing | None = None
     devices: Devices = ONE_DEVICE
     snapshots_per_epoch: int = 0
 
@@ -107,12 +114,14 @@ class Descent:
         params, model_state: the kept weights: best on the validation rows, or the last finite ones.
         progress: history, best epoch, why it stopped.
         compile_seconds: time spent compiling.
+        learning_rate: the plan's, or the one that was chosen.
     """
 
     params: Any
     model_state: Any
     progress: Progress
     compile_seconds: float
+    learning_rate: float
 
 
 def descend(
@@ -123,6 +132,7 @@ def descend(
     listeners: Sequence[Listener] = (),
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
+    chooser: Chooser | None = None,
 ) -> Descent:
     """Train until the plan, the validation loss, the clock or the user says stop.
 
@@ -132,18 +142,22 @@ def descend(
         state: where to start (`training.state.initial_state`).
         listeners: told what happens.
         checkpoints: where to save; None: nowhere.
-        resume: go on from the newest checkpoint instead of `state`.
+        resume: go on from the newest checkpoint instead of `state`. With a `chooser`, a descent that
+            has none yet is begun again: it will choose the same.
+        chooser: chooses the learning rate first, instead of the plan's; needs a plan with a pacing.
 
     Returns:
         The kept weights and the history. A loss that is not finite is a result too
         (``progress.failed``), with the last weights that were measured and finite.
     """
     session = _Session(problem, plan, state, listeners, checkpoints)
-    if resume:
+    if resume and (chooser is None or session.has_checkpoint):
         session.restore()
     else:
         session.tell_weights(session.kept[0])
     with interrupts() as interrupted:
+        if chooser is not None and not session.progress.tuned:
+            session.choose(chooser, interrupted)
         while not session.progress.stopped_because:
             session.run_stretch()
             if session.epoch_is_complete and not session.progress.stopped_because:
@@ -152,7 +166,18 @@ def descend(
             session.save_if_due()
     session.finish()
     params, model_state = session.kept
-    return Descent(params, model_state, session.progress, session.compile_seconds)
+    return Descent(params, model_state, session.progress, session.compile_seconds, session.base_rate)
+
+
+def laboratory(
+    problem: Problem,
+    plan: Plan,
+    state: TrainState,
+    listeners: Sequence[Listener] = (),
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Trials:
+    """Return what a descent would let a chooser do, without the descent; arguments as in `descend`."""
+    return _Session(problem, plan, state, listeners, None).trials(interrupted)
 
 
 class _Session:
@@ -201,8 +226,9 @@ class _Session:
         self.compile_seconds = time.monotonic() - began
         self._tell("compiled", f"compiled in {self.compile_seconds:.1f} s")
 
-    def _order(self) -> jax.Array:
-        rows = epoch_order(self.plan.seed, self.progress.epoch, self.n_rows)
+    def _order(self, epoch: int | None = None) -> jax.Array:
+        epoch = self.progress.epoch if epoch is None else epoch
+        rows = epoch_order(self.plan.seed, epoch, self.n_rows)
         if self.steps_per_epoch == 1:  # `batch_at` may do without the order, so it must say nothing new
             rows = np.arange(self.n_rows)
         return self.plan.devices.place_data(padded_order(rows, self.plan.batch_size, self.plan.lanes))
@@ -214,13 +240,15 @@ class _Session:
         )
 
     def _pace(self) -> Pace:
+        if self.plan.pacing is not None:
+            return Pace(np.float32(self.learning_rate), self.phases.as_arrays())
         total_steps = self.plan.epochs * self.steps_per_epoch
         return Pace(np.float32(self.learning_rate), np.float32(total_steps))
 
     @property
     def learning_rate(self) -> float:
-        """The plan's, lowered by every plateau so far."""
-        return self.plan.learning_rate * self.progress.plateau.get("multiplier", 1.0)
+        """The plan's, or the one that was chosen, lowered by every plateau so far."""
+        return self.base_rate * self.progress.plateau.get("multiplier", 1.0)
 
     def weights(self) -> tuple[Any, Any]:
         """Return copies of the weights to measure and their model state."""
@@ -237,6 +265,128 @@ class _Session:
     @property
     def steps_done(self) -> int:
         return self.progress.epoch * self.steps_per_epoch + self.progress.position
+
+    # ---- the learning rate and the length, where they are left to us
+
+    @property
+    def base_rate(self) -> float:
+        """The plan's learning rate, or the one that was chosen."""
+        return self.progress.tuned.get("learning_rate", self.plan.learning_rate)
+
+    @property
+    def phases(self) -> Phases:
+        """Where warm-up, constant rate and decay lie, as far as that is known."""
+        assert self.plan.pacing is not None
+        planned = self.plan.pacing.begin(self.steps_per_epoch)
+        return planned._replace(**self.progress.phases)
+
+    def choose(self, chooser: Chooser, interrupted: Callable[[], bool]) -> None:
+        """Have the learning rate chosen, and take over the trial that has gone ahead with it."""
+        began = time.monotonic()
+        chosen = chooser(self.trials(interrupted))
+        if chosen is None:
+            self.check_limits(interrupted=True)
+            return
+        trial = chosen.trial
+        # Beyond its first epoch the same path is walked again, for the history to have every epoch.
+        goes_on = trial is not None and not trial.failed and trial.step <= self.steps_per_epoch
+        if trial is not None and goes_on:
+            self.state, self.trace, self.progress.position = trial.state, trial.trace, trial.step
+        self.progress.tuned = {
+            **chosen.record,
+            "learning_rate": chosen.learning_rate,
+            "steps": chosen.steps,
+            "continued_steps": self.progress.position,
+            "seconds": time.monotonic() - began,
+        }
+        self.started = time.monotonic()
+        self._tell("learning-rate", chosen.sentence, self.progress.tuned)
+
+    def trials(self, interrupted: Callable[[], bool] = lambda: False) -> Trials:
+        """Return what a chooser may do; this descent stays where it is."""
+        rows = self.problem.validation
+        what = "training" if rows is None else "validation"
+        rows = self.problem.train if rows is None else rows
+        size = evaluation_size(rows)
+        batches = cut(rows, size)[:1] if self.problem.validation is None else self.validation
+        n_rows = min(len(rows.weights), size * len(batches))
+        order_of = functools.lru_cache(maxsize=4)(self._order)
+
+        def run(state: Any, trace: Any, epoch: int, first: int, stop: int, rate: float, phases: Phases):
+            order = order_of(epoch)
+            lanes = (np.int32(number) for number in (self.plan.batch_size, self.n_rows, first, stop))
+            pace = Pace(np.float32(rate), phases.as_arrays())
+            state, trace, done, worthwhile = self.stretch(
+                state, trace, self.data, Stretch(order, *lanes, self.key), pace
+            )
+            return state, trace, int(done), bool(worthwhile)
+
+        def measure(state: Any) -> np.ndarray:
+            weights = self._averaged(state, self.data, self._stretch(0))
+            answers = [self.problem.evaluation(*weights, batch)[1] for batch in batches]
+            return np.concatenate([np.asarray(losses, np.float64) for losses in answers])[:n_rows]
+
+        return make_trials(
+            run,
+            measure,
+            jax.jit(lambda tree: jax.tree.map(jnp.copy, tree)),
+            lambda: self.plan.devices.place_state(empty_trace(self.steps_per_epoch)),
+            self.state,
+            self.steps_per_epoch,
+            weights=np.asarray(rows.weights, np.float64)[:n_rows],
+            held_out=f"{n_rows:,} {what} rows",
+            n_params=pytrees.count(self.state.params),
+            batch_size=self.plan.batch_size,
+            say=lambda message: self._tell("tuning", message),
+            interrupted=interrupted,
+        )
+
+    def _watch_length(self) -> None:
+        """Begin the decay where the validation loss has stopped falling at the full rate."""
+        pacing = self.plan.pacing
+        if pacing is None or self.steps_done >= self.phases.decay_from:
+            return
+        if pacing.stands_still([row["validation_loss"] for row in self.progress.history]):
+            self._anneal(pacing.annealed_at(self.steps_done, self.steps_per_epoch).end)
+            until = math.ceil(self.phases.end / self.steps_per_epoch)
+            message = f"the validation loss stands still: the rate now falls to 0, until epoch {until}"
+            self._tell("annealing", message, {"epochs": until})
+
+    def _watch_clock(self) -> None:
+        """Begin the decay in time to end within the time limit."""
+        pacing, limit = self.plan.pacing, self.plan.max_seconds
+        if pacing is None or limit is None or self.steps_done >= self.phases.decay_from:
+            return
+        if self.steps_done and pacing.must_anneal(self._elapsed, limit):
+            left = TIME_KEPT * (limit - self._elapsed) * self.steps_done / max(self.seconds, 1e-6)
+            self._anneal(min(self.phases.end, self.steps_done + max(1, int(left))))
+            self._tell("annealing", f"the time limit is near: the rate now falls to 0, within {limit:g} s")
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds of choosing and training: what a time limit counts."""
+        return self.seconds + self.progress.tuned.get("seconds", 0.0)
+
+    def _stop_annealed(self) -> None:
+        """End with the decay."""
+        if self.progress.position > 0:  # by the clock, in the middle of an epoch
+            self.close_epoch()
+        if self.progress.failed:
+            return
+        of_time = self.progress.phases["end"] % self.steps_per_epoch > 0
+        self.progress.stopped_because = (
+            f"annealed within the time limit of {self.plan.max_seconds:g} s"
+            if of_time and self.plan.max_seconds
+            else "annealed after the validation loss stood still"
+        )
+
+    def _anneal(self, end: float) -> None:
+        self.progress.phases = {"decay_from": float(self.steps_done), "end": float(end)}
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to go on from."""
+        return self.checkpoints is not None and self.checkpoints.latest() is not None
 
     def restore(self) -> None:
         """Go on from the newest checkpoint."""
@@ -257,6 +407,10 @@ class _Session:
             return
         wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
         first, stop = self.progress.position, min(self.progress.position + wanted, self._next_snapshot())
+        if self.plan.pacing is not None and not self.plan.pacing.named:
+            stop = min(
+                stop, max(first + 1, int(self.phases.end) - self.progress.epoch * self.steps_per_epoch)
+            )
         began = time.monotonic()
         self.state, self.trace, done, worthwhile = self.stretch(
             self.state, self.trace, self.data, self._stretch(stop), self._pace()
@@ -297,6 +451,7 @@ class _Session:
         progress.epoch, progress.position = progress.epoch + 1, 0
         self._tell("epoch", values=row)
         self.tell_weights(weights[0])
+        self._watch_length()
         self.trace, self.order = empty_trace(self.steps_per_epoch), self._order()
 
     def tell_weights(self, params: Any) -> None:
@@ -352,13 +507,16 @@ class _Session:
         progress, plan = self.progress, self.plan
         if progress.stopped_because:
             return
+        self._watch_clock()
         waited = progress.epoch - progress.best_epoch
-        if progress.epoch >= plan.epochs:
+        if self.progress.phases and self.steps_done >= self.progress.phases["end"]:
+            self._stop_annealed()
+        elif progress.epoch >= plan.epochs:
             progress.stopped_because = "all epochs done"
         elif plan.patience is not None and self.problem.validation is not None and waited >= plan.patience:
             progress.stopped_because = f"no better validation loss in {waited} epochs"
             self._tell("early-stop", f"{progress.stopped_because}; kept epoch {progress.best_epoch}")
-        elif plan.max_seconds is not None and self.seconds >= plan.max_seconds:
+        elif plan.max_seconds is not None and self._elapsed >= plan.max_seconds:
             if progress.position > 0:
                 self.close_epoch()
             if progress.failed:
@@ -381,7 +539,7 @@ class _Session:
         )
         where = f"step {self.steps_done:,} (epoch {progress.epoch + 1})"
         progress.failed = True
-        smaller = min(self.plan.learning_rate / 10, self.problem.rule.learning_rate)
+        smaller = min(self.learning_rate / 10, self.problem.rule.learning_rate)
         progress.stopped_because = (
             f"{what} became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
         )

@@ -17,6 +17,8 @@ class Progress:
         best_epoch: the epoch whose weights are kept; 0 is the start.
         best_loss: its validation loss; infinite before the first.
         plateau: what `stepsize.plateau` carries, by name; empty without one.
+        tuned: how the learning rate was chosen (`training.trials.Chosen.record`); empty where it was given.
+        phases: where the decay was put on the way, ``decay_from`` and ``end``; empty while it was not.
         stopped_because: why the descent is over; empty while it is not.
         failed: whether it is over because a number was not finite.
     """
@@ -28,6 +30,8 @@ class Progress:
     best_epoch: int = 0
     best_loss: float = math.inf
     plateau: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
     stopped_because: str = ""
     failed: bool = False
 

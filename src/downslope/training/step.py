@@ -25,7 +25,8 @@ class Pace(NamedTuple):
 
     Attributes:
         learning_rate: scalar, > 0; the schedule multiplies it.
-        total_steps: scalar; the length that the schedule is stretched over.
+        total_steps: scalar; the length that the schedule is stretched over. For a schedule in phases
+            (`stepsize.phases`), where they lie.
     """
 
     learning_rate: Any

@@ -3,6 +3,8 @@
 STEPS_AIMED_AT = 6_000  # enough for a table of any size; more rows also bring more per pass
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 LEAST_PATIENCE = 10
+LONGEST = 2  # times the epochs of `epochs`: how long a run of open length may go on
+WARMUP = 0.01  # share of the steps in which a rate that was not raced rises
 DROPOUT = 0.1
 ROWS_PER_RAMP = 256  # fewer could not tell a ramp's slope from noise
 FEWEST_RAMPS, MOST_RAMPS, MOST_RAMPS_TOGETHER = 8, 32, 1024

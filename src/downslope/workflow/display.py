@@ -52,6 +52,14 @@ class Display:
             self._update(event.epoch, self._numbers or steps)
         elif event.kind == "compiled":
             self._update(0, "first steps …")
+        elif event.kind == "tuning":
+            self._update(0, event.message)
+        elif event.kind == "learning-rate":
+            self._console.print(event.message, markup=False, highlight=False, soft_wrap=True)
+        elif event.kind == "annealing":
+            self._epochs = event.values.get("epochs", self._epochs)
+            self._progress.update(self._task, total=self._epochs)
+            self._console.print(event.message, markup=False, highlight=False, soft_wrap=True)
         elif event.kind in ("resumed", "early-stop", "time-limit", "interrupted"):
             self._console.print(event.message, style="yellow", markup=False, highlight=False)
 

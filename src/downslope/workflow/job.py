@@ -24,6 +24,7 @@ from downslope.stepsize.linesearch import LineSearch, backtracking
 from downslope.stepsize.plateau import reduce_on_plateau
 from downslope.training.devices import choose_devices
 from downslope.training.loop import Plan
+from downslope.training.pacing import PATIENCE, Pacing
 from downslope.workflow import defaults
 from downslope.workflow.arrays import ArrayEncoding
 from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions
@@ -43,6 +44,8 @@ class Job:
         architecture: the network in numbers; None for the user's own.
         rule, plan, precision: what is trained, how, and for how long.
         schedule: name of the schedule that is compiled in.
+        raced: whether the learning rate is chosen by a race.
+        nominal_steps: how long the run is, as far as that is known; what the race may cost depends on it.
         line_search: measures every step, instead of the schedule; None: no.
         config: the content of config.json.
         folder: where to write; None: nowhere.
@@ -57,6 +60,8 @@ class Job:
     plan: Plan
     precision: Precision
     schedule: str
+    raced: bool
+    nominal_steps: int
     line_search: LineSearch | None
     config: dict[str, Any]
     folder: Path | None
@@ -118,16 +123,19 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
     precision = precision_by_name(options.precision)
     base = _base_rule(options)
     rule = _wrapped(base, options)
-    schedule = options.schedule or rule.schedule
+    raced = is_raced(options)
+    schedule = options.schedule or ("auto" if raced and rule.schedule != "constant" else rule.schedule)
     architecture = _architecture(options, prepared) if isinstance(options.model, str) else None
     model = architecture.build() if architecture is not None else own_model(options.model, prepared.encoding)
-    plan = _plan(options, rule, schedule, len(prepared.rows["train"].weights))
+    plan = _plan(options, rule, schedule, raced, prepared)
     config = {
         "data": prepared.name,
         "data_path": _path_of(data),
         "data_fingerprint": prepared.fingerprint,
-        **_resolved(options, prepared, architecture, base, schedule, plan),
+        **_resolved(options, prepared, architecture, base, schedule, plan, raced),
     }
+    steps_per_epoch = -(-len(prepared.rows["train"].weights) // plan.batch_size)
+    epochs = defaults.epochs(steps_per_epoch) if _is_open(plan) else plan.epochs
     return Job(
         prepared=prepared,
         model=model,
@@ -136,6 +144,8 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
         plan=plan,
         precision=precision,
         schedule="constant" if schedule in MEASURED_SCHEDULES else schedule,
+        raced=raced,
+        nominal_steps=epochs * steps_per_epoch,
         line_search=_line_search(plan, prepared) if schedule == "line-search" else None,
         config=config,
         folder=folder,
@@ -144,24 +154,51 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
     )
 
 
-def _plan(options: TrainOptions, rule: Rule, schedule: str, n_train: int) -> Plan:
+def is_raced(options: TrainOptions) -> bool:
+    """Return whether the learning rate is to be chosen by a race.
+
+    A line search measures each step by itself, and an Optax transformation holds a learning rate that its
+    owner has chosen.
+    """
+    own = not isinstance(options.optimizer, str | Rule)
+    return options.learning_rate in (None, "auto") and options.schedule != "line-search" and not own
+
+
+def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepared: Prepared) -> Plan:
+    n_train = len(prepared.rows["train"].weights)
     batch_size = options.batch_size
     if batch_size is None:
         batch_size = "full" if rule.name == "gradient-descent" else defaults.batch_size(n_train)
     batch_size = n_train if isinstance(batch_size, str) else min(batch_size, n_train)
-    epochs = options.epochs or defaults.epochs(-(-n_train // batch_size))
+    rate = options.learning_rate if isinstance(options.learning_rate, int | float) else rule.learning_rate
+    steps_per_epoch = -(-n_train // batch_size)
+    usual = defaults.epochs(steps_per_epoch)
+    epochs = options.epochs if isinstance(options.epochs, int) else usual
+    pacing, stopping = None, options.early_stopping and "validation" in prepared.rows
+    if schedule == "auto":
+        is_open = stopping and not isinstance(options.epochs, int)
+        epochs = defaults.LONGEST * usual if is_open else epochs
+        pacing = Pacing(round(defaults.WARMUP * epochs * steps_per_epoch), epochs)
+        pacing = replace(pacing, waits=PATIENCE, fewest=max(5, usual // 5)) if is_open else pacing
+    elif raced:
+        pacing = Pacing(0, epochs, named=True)
     return Plan(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=options.learning_rate or rule.learning_rate,
+        learning_rate=rate,
         seed=options.seed,
-        patience=defaults.patience(epochs) if options.early_stopping else None,
+        patience=defaults.patience(epochs) if options.early_stopping and schedule != "auto" else None,
         max_seconds=options.max_seconds,
         checkpoint_every=options.checkpoint_every,
         micro_batches=options.accumulate,
         plateau=reduce_on_plateau(patience=max(2, epochs // 10)) if schedule == "plateau" else None,
+        pacing=pacing,
         devices=choose_devices(options.devices, batch_size, options.shard),
     )
+
+
+def _is_open(plan: Plan) -> bool:
+    return plan.pacing is not None and plan.pacing.waits is not None
 
 
 def _line_search(plan: Plan, prepared: Prepared) -> LineSearch:
@@ -212,6 +249,7 @@ def _resolved(
     rule: Rule,
     schedule: str,
     plan: Plan,
+    raced: bool,
 ) -> dict[str, Any]:
     """Return every option as JSON, with what was chosen for those that were left open."""
     given = {field.name: getattr(options, field.name) for field in fields(options)}
@@ -233,11 +271,11 @@ def _resolved(
         if isinstance(options.class_weight, dict)
         else options.class_weight,
         "optimizer": {"name": rule.name, "hyperparameters": _plain(rule.hyperparameters)},
-        "learning_rate": plan.learning_rate,
+        "learning_rate": "auto" if raced else plan.learning_rate,
         "schedule": schedule,
         "weight_decay": None,  # one of the optimizer's hyperparameters by now
         "batch_size": plan.batch_size,
-        "epochs": plan.epochs,
+        "epochs": "auto" if _is_open(plan) else plan.epochs,
     }
     return {**given, **chosen}
 

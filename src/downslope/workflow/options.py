@@ -42,9 +42,12 @@ class TrainOptions:
         sample_weight: column of each row's weight, ≥ 0, or an array (rows,) beside arrays or a frame.
         class_weight: ``"balanced"`` for weights that make all classes count alike, or {label: weight}.
         optimizer: a name of `rules.registry.RULES`, a `Rule`, or an Optax transformation.
-        learning_rate: > 0; None: the rule's default.
-        schedule: one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the validation
-            loss stands still; ``"line-search"`` to measure every step; None: what suits the rule.
+        learning_rate: > 0; ``"auto"`` or None: chosen by a race on the data (`tuning.race`); an Optax
+            transformation keeps its own.
+        schedule: ``"auto"`` for warm-up, constant rate, and a decay that begins when the validation loss
+            stands still; one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the
+            validation loss stands still; ``"line-search"`` to measure every step; None: ``"auto"`` where the
+            learning rate is, else what suits the rule.
         weight_decay: ≥ 0; None: the rule's default.
         batch_size: rows per gradient, or ``"full"`` for all of them; None: by the number of rows.
         accumulate: into how many parts a batch is cut to save memory, ≥ 1; the gradient is the whole batch's.
@@ -53,7 +56,8 @@ class TrainOptions:
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` for the forward and backward pass.
         devices: ``"all"`` or a number of devices to spread each batch over; None: the default device.
         shard: ``"parameters"`` to spread weights and rule state over the devices too.
-        epochs: passes over the training rows, at most; None: by the number of rows.
+        epochs: passes over the training rows, at most; None: by the number of rows. With the schedule
+            ``"auto"``, None or ``"auto"`` means: until the validation loss stands still, and the decay.
         max_seconds: training time, at most.
         early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
         watch_sharpness: measure the largest eigenvalue of the Hessian after every epoch.
@@ -81,7 +85,7 @@ class TrainOptions:
     sample_weight: Any = None
     class_weight: Any = None
     optimizer: Any = "adamw"
-    learning_rate: float | None = None
+    learning_rate: float | str | None = "auto"
     schedule: str | None = None
     weight_decay: float | None = None
     batch_size: int | str | None = None
@@ -91,7 +95,7 @@ class TrainOptions:
     precision: str = "float32"
     devices: str | int | None = None
     shard: str | None = None
-    epochs: int | None = None
+    epochs: int | str | None = None
     max_seconds: float | None = None
     early_stopping: bool = True
     watch_sharpness: bool = False
@@ -110,7 +114,7 @@ class TrainOptions:
         _among("task", self.task, TASKS)
         if isinstance(self.loss, str):
             parse_loss(self.loss)
-        _among("schedule", self.schedule, (*SCHEDULES, *MEASURED_SCHEDULES))
+        _among("schedule", self.schedule, ("auto", *SCHEDULES, *MEASURED_SCHEDULES))
         _among("precision", self.precision, PRECISIONS)
         _among("shard", self.shard, ("parameters",))
         if isinstance(self.optimizer, str):
@@ -120,7 +124,9 @@ class TrainOptions:
             "validation_fraction", self.validation_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1
         )
         _number("dropout", self.dropout, "at least 0 and below 1", lambda x: 0 <= x < 1)
-        _number("learning_rate", self.learning_rate, "above 0 and below 1e38", lambda x: 0 < x < 1e38)
+        if self.learning_rate != "auto":
+            above_0 = "above 0 and below 1e38, or 'auto'"
+            _number("learning_rate", self.learning_rate, above_0, lambda x: 0 < x < 1e38)
         _number("weight_decay", self.weight_decay, "at least 0", lambda x: x >= 0)
         _number("max_seconds", self.max_seconds, "above 0", lambda x: x > 0)
         _number("checkpoint_every", self.checkpoint_every, "at least 0", lambda x: x >= 0)
@@ -130,7 +136,8 @@ class TrainOptions:
         _whole("group_norm", self.group_norm, 0)
         if self.devices != "all":
             _whole("devices", self.devices, 1, " or 'all'")
-        _whole("epochs", self.epochs, 1)
+        if self.epochs != "auto":
+            _whole("epochs", self.epochs, 1)
         _whole("ramps", self.ramps, 0)
         _whole("seed", self.seed, 0)
         if self.seed >= 2**63:

@@ -16,7 +16,8 @@ from downslope.gradient.backprop import training_objective
 from downslope.gradient.precision import in_precision, summed_in_float32
 from downslope.models.functional import is_network
 from downslope.runs import folder as runs
-from downslope.stepsize.schedule import schedule_by_name
+from downslope.stepsize.phases import phased
+from downslope.stepsize.schedule import Schedule, schedule_by_name
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.evaluate import cut, evaluate, make_evaluation
 from downslope.training.events import PASSING, Event, Listener
@@ -30,9 +31,11 @@ from downslope.workflow.options import options_from
 from downslope.workflow.run import Run
 from downslope.workflow.snapshots import PathRecorder
 from downslope.workflow.trained import Trained
+from downslope.workflow.tune import choosing
 from downslope.workflow.watch import watch_sharpness
 
 WARMUP = 0.05  # share of the steps in which a schedule that falls first rises
+WITH_VALUES = ("learning-rate", "annealing")  # events whose numbers the report reads
 SECONDS_BETWEEN_HISTORIES = 2.0  # how far the history on disk may lag behind a run that is watched
 
 
@@ -100,9 +103,10 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     began = time.monotonic() - job.read_seconds
     prepared = job.prepared
     words.announce(job, console)
-    problem, state = _problem(job)
+    problem, state = problem_of(job)
+    plan, chooser = choosing(job, state)
     recorded: list[Listener] = []
-    checkpoints, plan = None, job.plan
+    checkpoints = None
     if job.folder is not None:
         if not job.resume:
             outcome.create(job.folder, job)
@@ -118,6 +122,7 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
             listeners=[display, *recorded, *listeners],
             checkpoints=checkpoints,
             resume=job.resume,
+            chooser=chooser,
         )
     if checkpoints is not None:
         checkpoints.close()
@@ -143,7 +148,7 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
         progress.failed = True  # by the last step, which no later one saw
         progress.stopped_because = (
             f"the loss of the training rows became {measured['train'].loss} with the last step. "
-            f"Try a learning rate of {job.plan.learning_rate / 10:g}"
+            f"Try a learning rate of {descent.learning_rate / 10:g}"
         )
     summary = outcome.summary(job, descent, measured)
     summary["seconds"]["total"] = time.monotonic() - began
@@ -157,13 +162,12 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     return run
 
 
-def _problem(job: Job) -> tuple[Problem, TrainState]:
+def problem_of(job: Job) -> tuple[Problem, TrainState]:
     """Return what is to be descended, and where from."""
     prepared, plan = job.prepared, job.plan
     encoding, loss, rows = prepared.encoding, prepared.loss, prepared.rows
     model = in_precision(job.model, job.precision)
-    warmup = 0.0 if job.schedule == "constant" else WARMUP
-    schedule = schedule_by_name(job.schedule, warmup=warmup)
+    schedule = _schedule(job)
     objective = training_objective(model, loss)
     validation = rows.get("validation")
 
@@ -199,6 +203,14 @@ def _problem(job: Job) -> tuple[Problem, TrainState]:
     return problem, jax.jit(start)(np.uint32(plan.seed), example)
 
 
+def _schedule(job: Job) -> Schedule:
+    """Return what is compiled in: phases, a named schedule, or for a race both."""
+    if job.schedule == "auto":
+        return phased()
+    named = schedule_by_name(job.schedule, warmup=0.0 if job.schedule == "constant" else WARMUP)
+    return phased(named) if job.raced else named
+
+
 class _Recorder:
     """Writes events to events.jsonl as they happen, and the history now and then, for those who watch."""
 
@@ -215,4 +227,6 @@ class _Recorder:
             self._rows = list(event.values["history"])
         if event.kind not in PASSING:
             record = {name: getattr(event, name) for name in ("kind", "step", "epoch", "seconds", "message")}
+            if event.kind in WITH_VALUES:
+                record["values"] = event.values
             runs.append_event(self._folder, record)

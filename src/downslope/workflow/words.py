@@ -36,11 +36,17 @@ def announce(job: Job, console: Console) -> None:
     _say(console, "model", f"{job.described}, {prepared.loss.name}")
     kind = "" if job.precision.name == "float32" else f", {job.precision.name}"
     _say(console, "device", plan.devices.describe() + kind)
+    rate = "to be chosen by a race" if job.raced else f"{plan.learning_rate:g}"
+    schedule, length = f"{config['schedule']} schedule", f"up to {plan.epochs} epochs{stopping}"
+    if config["schedule"] == "auto":
+        schedule = "constant, then falling to 0"
+        if config["epochs"] == "auto":
+            length = f"until the validation loss stands still (at most {plan.epochs} epochs)"
     _say(
         console,
         "descent",
-        f"{job.rule.name}, learning rate {plan.learning_rate:g}, {config['schedule']} schedule, "
-        f"batches of {plan.batch_size:,}, up to {plan.epochs} epochs{stopping}, seed {plan.seed}",
+        f"{job.rule.name}, learning rate {rate}, {schedule}, "
+        f"batches of {plan.batch_size:,}, {length}, seed {plan.seed}",
     )
 
 

@@ -1,0 +1,66 @@
+"""How long to descend at full rate, and when to anneal: decided on the way, epoch by epoch.
+
+A loss that no longer falls at a constant rate has usually not reached the floor of the valley: it bounces
+from wall to wall, and falls again as soon as the steps get smaller. So the end of the progress at the full
+rate is not the end of the descent, but the moment to let the rate fall to 0.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from downslope.stepsize.phases import Phases
+
+PATIENCE = 0.25  # share of the epochs that are waited for an improvement
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """When the decay begins, and how long it is.
+
+    Attributes:
+        warmup: steps of the rise.
+        epochs: epochs at most, the decay included; exactly so many where `waits` is None.
+        decay: share of the whole that is decay, in (0, 1].
+        waits: share of the epochs at the full rate, the latest, in which the validation loss must have
+            improved for the descent to go on; None: its length is fixed.
+        fewest: epochs that are always waited for an improvement, ≥ 1.
+        improvement: by which share the validation loss must have fallen to count.
+        named: follow the named schedule instead, over all epochs.
+    """
+
+    warmup: int
+    epochs: int
+    decay: float = 0.4
+    waits: float | None = None
+    fewest: int = 5
+    improvement: float = 0.003
+    named: bool = False
+
+    def begin(self, steps_per_epoch: int) -> Phases:
+        """Return the phases as they are known before the first step."""
+        steps = self.epochs * steps_per_epoch
+        if self.named:
+            return Phases(self.warmup, total_steps=float(steps))
+        return Phases(self.warmup, float(math.floor((1 - self.decay) * steps)), float(steps))
+
+    def annealed_at(self, step: int, steps_per_epoch: int) -> Phases:
+        """Return the phases of a descent whose decay begins at `step`: it ends with an epoch."""
+        end = step / (1 - self.decay) if self.decay < 1 else self.epochs * steps_per_epoch
+        whole = math.ceil(end / steps_per_epoch - 1e-9) * steps_per_epoch
+        return Phases(self.warmup, float(step), float(min(whole, self.epochs * steps_per_epoch)))
+
+    def stands_still(self, losses: Sequence[float | None]) -> bool:
+        """Return whether the validation losses at the full rate, one per epoch, have stopped falling."""
+        if self.waits is None or self.named:
+            return False
+        waited = max(self.fewest, math.ceil(self.waits * len(losses)))
+        before, latest = losses[:-waited], losses[-waited:]
+        if not before:
+            return False
+        best = [min(math.inf if loss is None else loss for loss in part) for part in (before, latest)]
+        return not best[1] < best[0] - self.improvement * abs(best[0])
+
+    def must_anneal(self, seconds: float, limit: float) -> bool:
+        """Return whether a descent with a time limit must begin its decay now, to end in time."""
+        return not self.named and seconds >= (1 - self.decay) * limit

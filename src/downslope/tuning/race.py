@@ -1,0 +1,287 @@
+"""The race: several learning rates run on the user's own problem, and the best of them goes on.
+
+No rule of thumb knows the right step size of a problem it has not seen, and a short trial at a constant
+rate is fooled: a rate that is right for the long run still bounces from wall to wall of the valley when it
+is measured, and loses to one that is far too small. So every arm of the race is asked what it would give
+once annealed:
+
+    arms      learning rates, a factor of 3 apart, around the rule's own; more where the best is at the edge
+    trunk     each arm descends at a constant rate, all from one start, over the same batches
+    branch    at the end of a round a copy of the trunk is annealed to 0 over a quarter of its age
+    score     the branch's loss on held-out rows
+    drop      arms whose loss is above the best by more than two standard errors of the paired difference
+    round     the trunks of the others grow to twice the age, as long as the budget lasts
+    choice    among those that tie with the best, the one nearest to the rule's own
+
+The difference is paired row by row: what makes a row hard is hard for all arms, and cancels. Among equals
+a larger rate is better, for short races favour small ones, but only up to the rule's own: past that, rates
+that tie on a few held-out rows learn the training rows by heart, and the tests of ten data sets were worse.
+
+Hägele et al. 2024, https://arxiv.org/abs/2405.18392 (branches); Karnin, Koren & Somekh 2013, "Almost
+Optimal Exploration in Multi-Armed Bandits" (rounds); Wu et al. 2018, "Understanding Short-Horizon Bias in
+Stochastic Meta-Optimization", https://arxiv.org/abs/1803.02021 (why not to trust unannealed trials).
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from downslope.stepsize.phases import Phases
+from downslope.training.trials import Chosen, Trial, Trials
+
+ARMS = 7
+FACTOR = 3.0  # between neighbours
+MOST_WIDENED = 4  # arms added beyond each end of the grid
+BRANCH = 0.25  # steps of the annealing, as a share of the trunk's
+ROUNDS = 3
+STANDARD_ERRORS = 2.0  # of the paired gap, beyond which an arm is dropped
+
+
+@dataclass
+class Arm:
+    """One learning rate in the race.
+
+    Attributes:
+        learning_rate: > 0.
+        trunk: its descent at a constant rate.
+        losses: of the held-out rows after the latest branch was annealed, (rows,); None: not finite.
+        steps: done for it so far, branches included.
+        age: of the trunk when it was last scored.
+        gap, error: by how much it was worse than the best then, and the standard error of that.
+        fate: ``"running"``, ``"dropped"``, ``"diverged"``, ``"tied"`` or ``"chosen"``.
+    """
+
+    learning_rate: float
+    trunk: Trial | None
+    losses: np.ndarray | None = None
+    steps: int = 0
+    age: int = 0
+    gap: float = math.inf
+    error: float = 0.0
+    fate: str = "running"
+
+
+@dataclass
+class Race:
+    """A race under way.
+
+    Args:
+        trials: where the arms run.
+        centre: the learning rate in the middle of the grid.
+        budget: steps that may be done in all.
+        anneal: whether branches are annealed; not for rules that need no decay.
+        horizon: age that no arm need pass: the length of the run.
+        prefer: which of those that tie is taken: ``"larger"``, ``"smaller"`` or ``"centre"``.
+        deadline: moment of `time.monotonic` after which no round is begun.
+    """
+
+    trials: Trials
+    centre: float
+    budget: int
+    anneal: bool = True
+    horizon: int = 10**9
+    prefer: str = "centre"
+    deadline: float = math.inf
+    arms: list[Arm] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Done by all arms together."""
+        return sum(arm.steps for arm in self.arms)
+
+    @property
+    def running(self) -> list[Arm]:
+        """The arms still in the race, the smallest rate first."""
+        return [arm for arm in self.arms if arm.fate == "running"]
+
+    def run(self) -> Chosen | None:
+        """Return the choice, or None where the user interrupted."""
+        age = youngest_age(self.budget, self.horizon)
+        self.arms = [Arm(rate, self.trials.begin()) for rate in grid(self.centre)]
+        if not self._round(age):
+            return None
+        while (rate := self._beyond_the_edge()) is not None:
+            self.arms.append(Arm(rate, self.trials.begin()))
+            self.arms.sort(key=lambda arm: arm.learning_rate)
+            if not self._round(age):
+                return None
+        while self._affordable(2 * age) and len(self.running) > 1 and time.monotonic() < self.deadline:
+            age *= 2
+            if not self._round(age):
+                return None
+        return self._choice()
+
+    def _round(self, age: int) -> bool:
+        """Bring every running arm to an age, score it, drop the worst; False where interrupted."""
+        for place, arm in enumerate(self.arms):
+            if arm.fate != "running" or arm.age == age:
+                continue
+            if self.trials.interrupted():
+                return False
+            self.trials.say(f"learning rate {arm.learning_rate:.2g}: {place + 1} of {len(self.arms)}")
+            self._score(arm, age)
+        self._drop()
+        return True
+
+    def _score(self, arm: Arm, age: int) -> None:
+        rate, warmup, advance = arm.learning_rate, warmup_of(self.budget, self.horizon), self.trials.advance
+        assert arm.trunk is not None
+        before = arm.trunk.step
+        arm.trunk = advance(arm.trunk, age, rate, Phases(warmup))
+        arm.steps += arm.trunk.step - before
+        arm.age, arm.losses = age, None
+        branch = arm.trunk
+        if self.anneal and not branch.failed:
+            end = age + max(1, round(BRANCH * age))
+            branch = advance(self.trials.copy(branch), end, rate, Phases(warmup, age, end))
+            arm.steps += branch.step - age
+        if not branch.failed:
+            losses = self.trials.measure(branch)
+            arm.losses = losses if np.isfinite(losses).all() else None
+        if arm.losses is None:
+            arm.fate, arm.trunk = "diverged", None
+
+    def _drop(self) -> None:
+        best = self.best
+        for arm in self.running:
+            assert best is not None
+            assert arm.losses is not None
+            assert best.losses is not None
+            arm.gap, arm.error = paired_gap(arm.losses, best.losses, self.trials.weights)
+        for arm in self.running:
+            if arm is not best and arm.gap > STANDARD_ERRORS * arm.error:
+                arm.fate, arm.trunk = "dropped", None
+
+    @property
+    def best(self) -> Arm | None:
+        """The running arm of the lowest loss; None where all diverged."""
+        return min(self.running, key=self.loss, default=None)
+
+    def loss(self, arm: Arm) -> float:
+        """Return the mean loss of the held-out rows; infinite where it is not finite."""
+        if arm.losses is None:
+            return math.inf
+        return float(np.average(arm.losses, weights=self.trials.weights))
+
+    def _beyond_the_edge(self) -> float | None:
+        """Return the learning rate to add where the best arm is at an end of the grid, or all diverged."""
+        best, rates = self.best, [arm.learning_rate for arm in self.arms]
+        added = len(self.arms) - ARMS
+        if best is None:
+            return rounded(rates[0] / FACTOR**2) if added < 2 * MOST_WIDENED else None
+        if added >= MOST_WIDENED:
+            return None
+        if best.learning_rate == rates[0]:
+            return rounded(rates[0] / FACTOR)
+        return rounded(rates[-1] * FACTOR) if best.learning_rate == rates[-1] else None
+
+    def _affordable(self, age: int) -> bool:
+        cost = sum(age * (1 + BRANCH * self.anneal) - arm.age for arm in self.running)
+        return self.steps + cost <= self.budget and age * (1 + BRANCH) <= self.horizon
+
+    def _choice(self) -> Chosen:
+        best = self.best
+        if best is None:
+            why = "every arm diverged, so the rule's own is taken"
+            return self._chosen(self.centre, None, why)
+        tied = self.running
+        chosen = self._preferred(tied)
+        for arm in tied:
+            arm.fate = "tied"
+        chosen.fate = "chosen"
+        others = [arm for arm in self.arms if arm is not chosen and arm.losses is not None]
+        second = min(others, key=lambda arm: (-arm.age, self.loss(arm)), default=None)
+        if len(tied) > 1:
+            rates = f"{tied[0].learning_rate:g} to {tied[-1].learning_rate:g}"
+            rates = rates.replace(" to ", " and ") if len(tied) == 2 else rates
+            why = f"{rates} tied at {self.loss(best):.3g}, {self._of_those(chosen, tied)} is taken"
+        elif second is None:
+            why = f"it reached {self.loss(chosen):.3g}, the others diverged"
+        else:
+            why = f"{self.loss(chosen):.3g} against {self.loss(second):.3g} of {second.learning_rate:g}"
+        return self._chosen(chosen.learning_rate, chosen.trunk, why, second)
+
+    def _preferred(self, tied: list[Arm]) -> Arm:
+        if self.prefer == "centre":
+            return min(reversed(tied), key=lambda arm: abs(math.log(arm.learning_rate / self.centre)))
+        return tied[-1] if self.prefer == "larger" else tied[0]
+
+    def _of_those(self, chosen: Arm, tied: list[Arm]) -> str:
+        """Return in words which of the tied arms was taken."""
+        if chosen is tied[-1] or chosen is tied[0]:
+            size = "larger" if chosen is tied[-1] else "smaller"
+            return f"the {size}" if len(tied) == 2 else f"the {size.removesuffix('r')}st"
+        return "the rule's own"
+
+    def _chosen(self, rate: float, trunk: Trial | None, why: str, second: Arm | None = None) -> Chosen:
+        sentence = (
+            f"learning rate {rate:g} (chosen among {len(self.arms)} by a race of {self.steps:,} steps: {why})"
+        )
+        record = {
+            "sentence": sentence,
+            "centre": self.centre,
+            "held_out": self.trials.held_out,
+            "annealed": self.anneal,
+            "runner_up": None if second is None else second.learning_rate,
+            "arms": [self._line(arm) for arm in self.arms],
+        }
+        return Chosen(rate, self.steps, trunk, sentence, record)
+
+    def _line(self, arm: Arm) -> dict[str, Any]:
+        """Return an arm as JSON knows it."""
+        scored = arm.losses is not None
+        return {
+            "learning_rate": arm.learning_rate,
+            "loss": self.loss(arm) if scored else None,
+            "gap": arm.gap if scored else None,
+            "standard_error": arm.error if scored and math.isfinite(arm.error) else None,
+            "age": arm.age,
+            "steps": arm.steps,
+            "fate": arm.fate,
+        }
+
+
+def grid(centre: float) -> list[float]:
+    """Return the learning rates at the start, ascending.
+
+    >>> grid(0.002)
+    [7.4e-05, 0.00022, 0.00067, 0.002, 0.006, 0.018, 0.054]
+    """
+    half = ARMS // 2
+    return [rounded(centre * FACTOR**power) for power in range(-half, ARMS - half)]
+
+
+def rounded(rate: float) -> float:
+    """Return a learning rate with two digits: more would pretend to a precision that no race has."""
+    return float(f"{rate:.2g}")
+
+
+def paired_gap(losses: np.ndarray, of_best: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Return the weighted mean of the differences, row by row, and its standard error.
+
+    >>> gap, error = paired_gap(np.array([2.0, 4.0]), np.array([1.0, 1.0]), np.ones(2))
+    >>> gap, round(error, 6)
+    (2.0, 1.0)
+    """
+    differences = losses - of_best
+    total = weights.sum()
+    gap = float((weights * differences).sum() / total)
+    count = np.count_nonzero(weights)
+    if count < 2:
+        return gap, math.inf
+    squares = (weights * (differences - gap)) ** 2
+    return gap, float(np.sqrt(squares.sum() * count / (count - 1)) / total)
+
+
+def youngest_age(budget: int, horizon: int = 10**9) -> int:
+    """Return the age of the first round: all of it and the later, smaller rounds fit into the budget."""
+    by_budget = round(budget / (ARMS * (1 + BRANCH) * ROUNDS))
+    return max(2, min(by_budget, int(horizon / (1 + BRANCH)) // 4))
+
+
+def warmup_of(budget: int, horizon: int = 10**9) -> int:
+    """Return the steps in which the arms' rate rises: half of the first round, and of the descent's."""
+    return youngest_age(budget, horizon) // 2
