@@ -28,6 +28,7 @@ COLUMN = {
     "learning-rates": "learning rate",
     "auto-rates": "learning rate",
 }
+SHORT = 0.5  # an arm that came less of the way down is named
 METRICS = {"accuracy": ("accuracy", percent), "r2": ("R²", number)}
 READING = {
     "passes": (
@@ -54,17 +55,17 @@ READING = {
     "dimensions": (
         "Descent asks the gradient which way is down, and the answer has as many parts as there are "
         "dimensions. A search only ever learns one number per look, and the share of its box that is good "
-        "enough shrinks faster than any power. Dotted: not run, but computed with the formula below."
+        "enough shrinks faster than any power. Dotted: not run, but computed with the formulas above."
     ),
 }
 FORMULAS = (
     "The problem: f(w) = ½ (w − w*)ᵀ H (w − w*) with random directions, curvatures between 1 and 10, and a "
     "minimum at (±½, …, ±½); the start is 0, the searches look through the box [−1, 1]ᵈ, and reached is "
     "f ≤ ε = 0.1. A gradient counts as three losses.",
-    "Random search: a try succeeds with p = π^(d/2) (2ε)^(d/2) / (Γ(d/2 + 1) · 10^(d/4) · 2^d), the share of "
+    "Random search: a try succeeds with p = π^(d/2) (2ε)^(d/2) / (Γ(d/2 + 1) · 10^(d/4) · 2ᵈ), the share of "
     "the box that is low enough; half of all searches need more than ln 2 / p tries.",
-    "Grid search: k^d points with k = ⌈√(10 d / 2ε)⌉ per axis, the coarsest grid that is sure to hold one "
-    "that is low enough; on average half of it is walked, ½ k^d tries.",
+    "Grid search: kᵈ points with k = ⌈√(10 d / 2ε)⌉ per axis, the coarsest grid that is sure to hold one "
+    "that is low enough; on average half of it is walked, ½ kᵈ tries.",
 )
 
 
@@ -86,6 +87,11 @@ def headlines(results: dict[str, Any]) -> list[str]:
             f"{fastest['name']} needed the fewest passes over the rows to a validation loss of {target}: "
             f"{passes}" + (f", in {seconds}." if both else f"; {quickest['name']} the least time: {seconds}.")
         )
+    short = [arm for arm in arms if arm["summary"]["way_down"] < SHORT and not _all_diverged(arm)]
+    said += [
+        f"{arm['name']} came {percent(round(arm['summary']['way_down'], 2))} of the way down."
+        for arm in short
+    ]
     failed = [arm for arm in arms if arm["summary"]["diverged"]]
     said += [
         f"{a['name']} diverged from {a['summary']['diverged']} of {len(a['runs'])} seeds." for a in failed
@@ -349,6 +355,10 @@ def _range(values: dict[str, Any]) -> str:
 def _rate(arm: dict[str, Any]) -> str:
     rate = number(arm["learning_rate"], 3)
     return f"radius {rate}" if arm["rule"].endswith("-search") else rate
+
+
+def _all_diverged(arm: dict[str, Any]) -> bool:
+    return arm["summary"]["diverged"] == arm["summary"]["runs"]
 
 
 def _whole(value: Any) -> Any:

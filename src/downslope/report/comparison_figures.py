@@ -288,7 +288,7 @@ def dimensions_figure(results: dict[str, Any]) -> go.Figure:
         yaxis={
             "title": {"text": "losses looked at (log scale)"},
             "tickvals": powers,
-            "ticktext": [f"10<sup>{power}</sup>" if power else "1" for power in powers],
+            "ticktext": [ten_to(power) if power else "1" for power in powers],
             "range": [-0.04 * top, top],
         },
         shapes=shapes,
@@ -301,16 +301,22 @@ def power(log10: float) -> str:
     """Return 10^log10 as people read it.
 
     >>> power(1.0), power(4.2), power(7.301), power(1833.97)
-    ('10', '15,800', '2 · 10^7', '10^1,834')
+    ('10', '15,800', '2 · 10⁷', '10¹⁸³⁴')
     """
     if log10 < 6:
         value = 10**log10
         return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
     if log10 >= 100:
-        return f"10^{log10:,.0f}"
+        return ten_to(round(log10))
     whole = math.floor(log10)
     mantissa = f"{10 ** (log10 - whole):.1f}".removesuffix(".0")
-    return f"{mantissa} · 10^{whole}" if mantissa != "10" else f"10^{whole + 1}"
+    round_numbers = {"1": ten_to(whole), "10": ten_to(whole + 1)}
+    return round_numbers.get(mantissa, f"{mantissa} · {ten_to(whole)}")
+
+
+def ten_to(exponent: int) -> str:
+    """Return 10 with its exponent above the line."""
+    return "10" + str(exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _over_seeds(arm: dict[str, Any], unit: str) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
@@ -322,10 +328,9 @@ def _over_seeds(arm: dict[str, Any], unit: str) -> tuple[list[Any], list[Any], l
     points = min(len([loss for loss in run["losses"] if loss is not None]) for run in runs)
     losses = np.array([run["losses"][:points] for run in runs], np.float64)  # (runs, points)
     x = np.median([run[unit][:points] for run in runs], axis=0)
-    columns = np.median(losses, axis=0), losses.min(axis=0), losses.max(axis=0)
-    return [float(f"{value:.6g}") for value in x], *(
-        [float(f"{value:.6g}") for value in column] for column in columns
-    )
+    columns = x, np.median(losses, axis=0), losses.min(axis=0), losses.max(axis=0)
+    x, median, low, high = ([float(f"{value:.6g}") for value in column] for column in columns)
+    return x, median, low, high
 
 
 def _band_traces(

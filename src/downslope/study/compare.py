@@ -145,6 +145,12 @@ def summary(arm: Arm, target: float | None, metric: str | None = None) -> dict[s
     return said
 
 
+def way_down(arm: Arm, arms: Sequence[Arm]) -> float:
+    """Return the share of the way from the start to the lowest loss that an arm came; 0 if it diverged."""
+    start, lowest, own = start_loss(arms), min(map(lowest_median, arms)), lowest_median(arm)
+    return max(0.0, (start - own) / (start - lowest)) if own < start and lowest < start else 0.0
+
+
 def ranking(arms: Sequence[Arm]) -> list[int]:
     """Return the places of the arms, best first: by median held-out loss, then by validation loss."""
 
@@ -187,9 +193,10 @@ def profile(arms: Sequence[Arm], taus: Sequence[float] = PROFILE_TAUS) -> dict[s
     return {"factors": list(FACTORS), "races": len(ratios), "shares": shares}
 
 
-def arm_json(arm: Arm, target: float | None, metric: str | None) -> dict[str, Any]:
-    """Return an arm with its summary as plain JSON: numbers that are not finite become None."""
-    content = asdict(arm) | {"summary": summary(arm, target, metric)}
+def arm_json(arm: Arm, arms: Sequence[Arm], metric: str | None) -> dict[str, Any]:
+    """Return one of the arms with its summary as plain JSON: numbers that are not finite become None."""
+    said = summary(arm, target_loss(arms), metric) | {"way_down": way_down(arm, arms)}
+    content: dict[str, Any] = asdict(arm) | {"summary": said}
     for run in content["runs"]:
         run["losses"] = [loss if math.isfinite(loss) else None for loss in run["losses"]]
     return content

@@ -245,16 +245,15 @@ class _Bout:
         }
         if not arms:
             return {**common, "arms": [], "ranking": [], "verdict": "Nothing was finished."}
-        target = study.target_loss(arms)
         return {
             **common,
             "start_loss": study.start_loss(arms),
-            "target_loss": target,
+            "target_loss": study.target_loss(arms),
             "tau": study.TAU,
             "verdict": study.verdict(arms),
             "ranking": study.ranking(arms),
             "profile": study.profile(arms),
-            "arms": [study.arm_json(arm, target, self.metric) for arm in arms],
+            "arms": [study.arm_json(arm, arms, self.metric) for arm in arms],
         }
 
     def _pairs(self) -> Iterator[tuple[_Entry, Contender]]:
@@ -398,8 +397,8 @@ def _compare_dimensions(
 
 
 def _finish(comparison: Comparison, folder: Path | None, console: Console) -> Comparison:
-    nothing = not (comparison.results.get("arms") or comparison.results.get("rows"))
-    if folder is not None and not nothing:
+    finished = comparison.results["rows" if comparison.results["compared"] == "dimensions" else "arms"]
+    if folder is not None and finished:
         comparison = comparison.save(folder)
     words.conclude(comparison, console)
     return comparison
@@ -443,7 +442,7 @@ def _wanted(rules: Any, batch_sizes: Any, learning_rates: Any, options: TrainOpt
         if not sizes:
             raise OptionError("--batch-sizes names none; for example 1,32,full")
         return [_Entry(names[0], size, name=_size_name(size)) for size in sizes]
-    if learning_rates == "auto":
+    if learning_rates is None or learning_rates == "auto":
         return [_Entry(names[0], options.batch_size, name="auto")]
     numbers = list(dict.fromkeys(_rate(rate) for rate in learning_rates))
     if not numbers:
@@ -489,7 +488,7 @@ def _batch_size(size: Any) -> int | str:
 def _size_name(size: int | str) -> str:
     if size == "full":
         return "full batch"
-    return "1 row (stochastic)" if size == 1 else f"batches of {size:,}"
+    return "batch of 1 (stochastic)" if size == 1 else f"batch of {size:,}"
 
 
 def _rate(rate: Any) -> float:

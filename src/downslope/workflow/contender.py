@@ -19,6 +19,7 @@ from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.gradient.backprop import training_objective, weighted_mean
 from downslope.gradient.precision import in_precision
+from downslope.report.comparison_figures import ten_to
 from downslope.rules.rule import Rule
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.study import bruteforce
@@ -311,7 +312,7 @@ class Search:
         whole = bruteforce.tries_of_whole_grid(self._n_weights)
         return (
             f"{tries:,} tries, {batch}: a grid of {k} points per axis over {covered} of {weights} weights, "
-            f"drawn by the seed; over all of them it would take 10^{whole:,.0f}"
+            f"drawn by the seed; over all of them it would take {ten_to(round(whole))}"
         )
 
     def _tries(self, steps: int) -> int:
