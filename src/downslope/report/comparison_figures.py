@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from downslope.report.figures import _log_axis, spans
+from downslope.report.figures import log_axis, spans
 from downslope.report.theme import DARK, LIGHT, as_text, figure
 
 # (light, dark) for each arm, in the order of the arms
@@ -74,7 +74,7 @@ def loss_figure(results: dict[str, Any], unit: str) -> go.Figure:
     if not log:
         room = 0.06 * (bounds[1] - bounds[0])
         bounds = [bounds[0] - room, bounds[1] + room]
-    axis = _log_axis(visible, log)
+    axis = log_axis(visible, log)
     shapes, annotations = [], []
     if target is not None:
         where = math.log10(target) if log else target
@@ -83,7 +83,7 @@ def loss_figure(results: dict[str, Any], unit: str) -> go.Figure:
     x_axis: dict[str, Any] = {"title": {"text": UNITS[unit]}, "rangemode": "tozero"}
     if unit == "seconds":
         times = [second for arm in arms for run in arm["runs"] for second in run["seconds"][1:]]
-        x_axis = {"title": {"text": UNITS[unit] + " (log scale)"}, **_log_axis(times, log=True)}
+        x_axis = {"title": {"text": UNITS[unit] + " (log scale)"}, **log_axis(times, log=True)}
     return figure(
         *traces,
         height=420,
@@ -141,7 +141,7 @@ def held_out_figure(results: dict[str, Any]) -> go.Figure:
         showlegend=False,
         xaxis={
             "title": {"text": f"{results['measured_on']} loss"},
-            **(_log_axis(every, spans(every, factor=8)) if every else {}),
+            **(log_axis(every, spans(every, factor=8)) if every else {}),
             "showgrid": True,
         },
         yaxis={
@@ -196,8 +196,8 @@ def rates_figure(results: dict[str, Any]) -> go.Figure | None:
     return figure(
         *traces,
         height=380,
-        xaxis={"title": {"text": "learning rate (log scale)"}, **_log_axis(rates, log=True)},
-        yaxis={"title": {"text": "lowest validation loss"}, **_log_axis(losses, log)},
+        xaxis={"title": {"text": "learning rate (log scale)"}, **log_axis(rates, log=True)},
+        yaxis={"title": {"text": "lowest validation loss"}, **log_axis(losses, log)},
         hovermode="closest",
     )
 

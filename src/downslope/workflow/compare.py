@@ -21,7 +21,7 @@ from downslope.training.interrupt import interrupts
 from downslope.workflow import compare_words as words, defaults
 from downslope.workflow.comparison import Comparison, free_folder
 from downslope.workflow.contender import Contender, Course, Descent, Ground, Search, Stop, course_of
-from downslope.workflow.job import Job, _base_rule, _plan, _wrapped, new_job
+from downslope.workflow.job import Job, base_rule, batch_size_for, new_job, wrapped
 from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions
 
 DEFAULT_RULES = ("gd", "sgd", "momentum", "adam", "adamw", "lamb")
@@ -262,8 +262,8 @@ class _Bout:
 
     def _batch_size(self, entry: _Entry) -> int:
         options = replace(self.options, optimizer=entry.trained_by, batch_size=entry.batch_size)
-        rule = _wrapped(_base_rule(options), options)
-        return _plan(options, rule, "constant", self.ground.n_rows).batch_size
+        rule = wrapped(base_rule(options), options)
+        return batch_size_for(options, rule, self.ground.n_rows)
 
     def _contender(self, rule_name: str, batch_size: int) -> Contender:
         """Return what trains by a rule in such batches; made once."""
@@ -272,7 +272,7 @@ class _Bout:
                 contender: Contender = Search(self.ground, rule_name, batch_size)
             else:
                 options = replace(self.options, optimizer=rule_name)
-                rule = _wrapped(_base_rule(options), options)
+                rule = wrapped(base_rule(options), options)
                 contender = Descent(self.ground, rule, self.options.schedule or rule.schedule, batch_size)
             self._contenders[rule_name, batch_size] = contender
         return self._contenders[rule_name, batch_size]

@@ -121,8 +121,8 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
     began = time.monotonic()
     prepared = prepare(data, y, options)
     precision = precision_by_name(options.precision)
-    base = _base_rule(options)
-    rule = _wrapped(base, options)
+    base = base_rule(options)
+    rule = wrapped(base, options)
     raced = is_raced(options)
     schedule = options.schedule or ("auto" if raced and rule.schedule != "constant" else rule.schedule)
     architecture = _architecture(options, prepared) if isinstance(options.model, str) else None
@@ -166,10 +166,7 @@ def is_raced(options: TrainOptions) -> bool:
 
 def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepared: Prepared) -> Plan:
     n_train = len(prepared.rows["train"].weights)
-    batch_size = options.batch_size
-    if batch_size is None:
-        batch_size = "full" if rule.name == "gradient-descent" else defaults.batch_size(n_train)
-    batch_size = n_train if isinstance(batch_size, str) else min(batch_size, n_train)
+    batch_size = batch_size_for(options, rule, n_train)
     rate = options.learning_rate if isinstance(options.learning_rate, int | float) else rule.learning_rate
     steps_per_epoch = -(-n_train // batch_size)
     usual = defaults.epochs(steps_per_epoch)
@@ -195,6 +192,14 @@ def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepare
         pacing=pacing,
         devices=choose_devices(options.devices, batch_size, options.shard),
     )
+
+
+def batch_size_for(options: TrainOptions, rule: Rule, n_train: int) -> int:
+    """Return how many rows a step sees: what was asked for, else what suits the rule and the rows."""
+    batch_size = options.batch_size
+    if batch_size is None:
+        batch_size = "full" if rule.name == "gradient-descent" else defaults.batch_size(n_train)
+    return n_train if isinstance(batch_size, str) else min(batch_size, n_train)
 
 
 def _is_open(plan: Plan) -> bool:
@@ -291,7 +296,7 @@ def _ramp_edges(prepared: Prepared, ramps: int) -> tuple[tuple[float, ...], ...]
     return tuple(edges)
 
 
-def _base_rule(options: TrainOptions) -> Rule:
+def base_rule(options: TrainOptions) -> Rule:
     if isinstance(options.optimizer, str):
         decay = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
         return rule_by_name(options.optimizer, **decay)
@@ -300,7 +305,7 @@ def _base_rule(options: TrainOptions) -> Rule:
     return as_rule(options.optimizer)
 
 
-def _wrapped(rule: Rule, options: TrainOptions) -> Rule:
+def wrapped(rule: Rule, options: TrainOptions) -> Rule:
     """Return the rule with clipping before it and averaging after it, where they were asked for."""
     if options.clip_norm is not None:
         rule = chain(clip_by_global_norm(options.clip_norm), rule)
