@@ -77,3 +77,28 @@ def roc(scores: Values, positive: Any) -> dict[str, Any]:
     tpr = np.append(0.0, true_positives[last_of_tie] / max(true_positives[-1], 1))
     fpr = np.append(0.0, false_positives[last_of_tie] / max(false_positives[-1], 1))
     return {"fpr": fpr.tolist(), "tpr": tpr.tolist(), "auc": float(np.trapezoid(tpr, fpr))}
+
+
+def paired_gap(losses: np.ndarray, of_best: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Return by how much losses are above those of the best, and the standard error of that.
+
+    Paired, row by row: what makes a row hard is hard for both, and cancels. The error is infinite where
+    there are fewer than two rows.
+
+    Args:
+        losses: of each row, (rows,).
+        of_best: the same rows' with other weights, (rows,).
+        weights: of the rows, ≥ 0; 0 leaves a row out.
+
+    >>> gap, error = paired_gap(np.array([2.0, 4.0]), np.array([1.0, 1.0]), np.ones(2))
+    >>> gap, round(error, 6)
+    (2.0, 1.0)
+    """
+    differences = losses - of_best
+    total = weights.sum()
+    gap = float((weights * differences).sum() / total)
+    count = np.count_nonzero(weights)
+    if count < 2:
+        return gap, float("inf")
+    squares = (weights * (differences - gap)) ** 2
+    return gap, float(np.sqrt(squares.sum() * count / (count - 1)) / total)

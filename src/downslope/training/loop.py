@@ -9,7 +9,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from downslope import pytrees
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.gradient.backprop import Batch, Objective
+from downslope.metrics import paired_gap
 from downslope.rules.rule import Rule
 from downslope.stepsize.phases import Phases
 from downslope.stepsize.plateau import Plateau, PlateauState
@@ -203,6 +204,9 @@ class _Session:
         self.data = plan.devices.place_data(problem.train)
         self._compile()
         self.kept = self.weights()
+        # Where the decay begins, should the validation loss stop falling: at its lowest, not after.
+        self.copied = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+        self.turning = self.copied(self.state) if self._is_open else None
         self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
         self.seconds_before = 0.0
         self.started = self.last_saved = time.monotonic()
@@ -269,6 +273,11 @@ class _Session:
     # ---- the learning rate and the length, where they are left to us
 
     @property
+    def _is_open(self) -> bool:
+        """Whether the descent goes on until the validation loss stops falling."""
+        return self.plan.pacing is not None and self.plan.pacing.waits is not None
+
+    @property
     def base_rate(self) -> float:
         """The plan's learning rate, or the one that was chosen."""
         return self.progress.tuned.get("learning_rate", self.plan.learning_rate)
@@ -329,7 +338,7 @@ class _Session:
         return make_trials(
             run,
             measure,
-            jax.jit(lambda tree: jax.tree.map(jnp.copy, tree)),
+            self.copied,
             lambda: self.plan.devices.place_state(empty_trace(self.steps_per_epoch)),
             self.state,
             self.steps_per_epoch,
@@ -347,10 +356,16 @@ class _Session:
         if pacing is None or self.steps_done >= self.phases.decay_from:
             return
         if pacing.stands_still([row["validation_loss"] for row in self.progress.history]):
-            self._anneal(pacing.annealed_at(self.steps_done, self.steps_per_epoch).end)
+            best, done = self.progress.best_epoch, self.steps_done
+            end = done + pacing.decay_after(best, self.steps_per_epoch)
+            self._anneal(min(end, pacing.epochs * self.steps_per_epoch))
+            self.state = replace(self.copied(self.turning), step=self.copied(self.state.step))
             until = math.ceil(self.phases.end / self.steps_per_epoch)
-            message = f"the validation loss stands still: the rate now falls to 0, until epoch {until}"
-            self._tell("annealing", message, {"epochs": until})
+            message = (
+                f"the validation loss stands still: back to epoch {best}, "
+                f"from where the rate falls to 0 until epoch {until}"
+            )
+            self._tell("annealing", message, {"epochs": until, "back_to_epoch": best})
 
     def _watch_clock(self) -> None:
         """Begin the decay in time to end within the time limit."""
@@ -373,12 +388,36 @@ class _Session:
             self.close_epoch()
         if self.progress.failed:
             return
+        self._prefer_the_end()
         of_time = self.progress.phases["end"] % self.steps_per_epoch > 0
         self.progress.stopped_because = (
             f"annealed within the time limit of {self.plan.max_seconds:g} s"
             if of_time and self.plan.max_seconds
             else "annealed after the validation loss stood still"
         )
+
+    def _prefer_the_end(self) -> None:
+        """Keep the annealed weights where no earlier ones were better by more than chance.
+
+        Of many epochs the lowest validation loss is lucky as well as good, and weights half-way through a
+        decay have not come to rest.
+        """
+        pacing, progress = self.plan.pacing, self.progress
+        if pacing is None or pacing.named or self.problem.validation is None or not progress.history:
+            return
+        end = self.weights()
+        gap, error = paired_gap(*map(self._validation_losses, (end, self.kept)), self._validation_weights)
+        if math.isfinite(gap) and gap <= error and progress.best_epoch < progress.epoch:
+            self.kept, progress.best_epoch = end, progress.epoch
+            progress.best_loss = progress.history[-1]["validation_loss"]
+
+    def _validation_losses(self, weights: tuple[Any, Any]) -> np.ndarray:
+        answers = [self.problem.evaluation(*weights, batch)[1] for batch in self.validation]
+        return np.concatenate([np.asarray(losses, np.float64) for losses in answers])
+
+    @property
+    def _validation_weights(self) -> np.ndarray:
+        return np.concatenate([np.asarray(batch.weights, np.float64) for batch in self.validation])
 
     def _anneal(self, end: float) -> None:
         self.progress.phases = {"decay_from": float(self.steps_done), "end": float(end)}
@@ -391,8 +430,8 @@ class _Session:
     def restore(self) -> None:
         """Go on from the newest checkpoint."""
         assert self.checkpoints is not None
-        arrays, progress = self.checkpoints.restore((self.state, self.trace, self.kept))
-        self.state, self.trace, self.kept = arrays
+        arrays, progress = self.checkpoints.restore((self.state, self.trace, self.kept, self.turning))
+        self.state, self.trace, self.kept, self.turning = arrays
         self.progress = Progress.from_json(progress)
         self.order = self._order()
         self.seconds_before = self.progress.seconds
@@ -447,6 +486,8 @@ class _Session:
             row["sharpness"] = finite_or_none(self.problem.sharpness(*weights))
         if loss < progress.best_loss:
             self.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
+            if self._is_open and self.steps_done < self.phases.decay_from:
+                self.turning = self.copied(self.state)
         progress.history.append(row)
         progress.epoch, progress.position = progress.epoch + 1, 0
         self._tell("epoch", values=row)
@@ -512,6 +553,7 @@ class _Session:
         if self.progress.phases and self.steps_done >= self.progress.phases["end"]:
             self._stop_annealed()
         elif progress.epoch >= plan.epochs:
+            self._prefer_the_end()
             progress.stopped_because = "all epochs done"
         elif plan.patience is not None and self.problem.validation is not None and waited >= plan.patience:
             progress.stopped_because = f"no better validation loss in {waited} epochs"
@@ -561,7 +603,9 @@ class _Session:
         if self.checkpoints is None:
             return
         self.progress.seconds = self.seconds
-        self.checkpoints.save(self.steps_done, (self.state, self.trace, self.kept), self.resumable())
+        self.checkpoints.save(
+            self.steps_done, (self.state, self.trace, self.kept, self.turning), self.resumable()
+        )
         self.last_saved = time.monotonic()
         self._tell("checkpoint", f"checkpoint at step {self.steps_done:,}")
 

@@ -21,7 +21,7 @@ class Pacing:
     Attributes:
         warmup: steps of the rise.
         epochs: epochs at most, the decay included; exactly so many where `waits` is None.
-        decay: share of the whole that is decay, in (0, 1].
+        decay: share of the whole that is decay, in (0, 1).
         waits: share of the epochs at the full rate, the latest, in which the validation loss must have
             improved for the descent to go on; None: its length is fixed.
         fewest: epochs that are always waited for an improvement, ≥ 1.
@@ -34,7 +34,7 @@ class Pacing:
     decay: float = 0.4
     waits: float | None = None
     fewest: int = 5
-    improvement: float = 0.003
+    improvement: float = 0.01
     named: bool = False
 
     def begin(self, steps_per_epoch: int) -> Phases:
@@ -44,11 +44,9 @@ class Pacing:
             return Phases(self.warmup, total_steps=float(steps))
         return Phases(self.warmup, float(math.floor((1 - self.decay) * steps)), float(steps))
 
-    def annealed_at(self, step: int, steps_per_epoch: int) -> Phases:
-        """Return the phases of a descent whose decay begins at `step`: it ends with an epoch."""
-        end = step / (1 - self.decay) if self.decay < 1 else self.epochs * steps_per_epoch
-        whole = math.ceil(end / steps_per_epoch - 1e-9) * steps_per_epoch
-        return Phases(self.warmup, float(step), float(min(whole, self.epochs * steps_per_epoch)))
+    def decay_after(self, epochs: int, steps_per_epoch: int) -> int:
+        """Return the steps of the decay of a descent that was at its best after so many epochs."""
+        return math.ceil(max(epochs, self.fewest) * self.decay / (1 - self.decay)) * steps_per_epoch
 
     def stands_still(self, losses: Sequence[float | None]) -> bool:
         """Return whether the validation losses at the full rate, one per epoch, have stopped falling."""

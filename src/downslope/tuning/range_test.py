@@ -151,7 +151,7 @@ def _longest_fall(smoothed: np.ndarray) -> tuple[int, int]:
     """Return the first and the last place of the longest falling subsequence.
 
     >>> _longest_fall(np.array([3.0, 4.0, 2.0, 5.0, 1.0]))
-    (1, 4)
+    (0, 4)
     """
     lengths, starts = np.ones(len(smoothed), int), np.arange(len(smoothed))
     for place in range(1, len(smoothed)):

@@ -1,0 +1,120 @@
+"""How long, and when to anneal."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from downslope import rules
+from downslope.stepsize.phases import phased
+from downslope.training import loop
+from downslope.training.loop import Plan, descend
+from downslope.training.pacing import Pacing
+from downslope.training.step import make_step
+
+OPEN = Pacing(warmup=2, epochs=60, waits=0.25, fewest=4)
+PLAN = Plan(epochs=60, batch_size=8, learning_rate=0.3, seed=3, checkpoint_every=1e9, pacing=OPEN)
+
+
+@pytest.fixture
+def paced(setting):
+    """`paced(n)`: a problem whose schedule goes by phases."""
+
+    def build(n=50, **options):
+        made = setting(n, **{"rule": rules.sgd(), "noise": 0.0, **options})
+        step = make_step(made.problem.objective, made.problem.rule, phased())
+        return made._replace(problem=dataclasses.replace(made.problem, step=step, schedule=phased()))
+
+    return build
+
+
+def test_standing_still():
+    falling = [1 / epoch for epoch in range(1, 40)]
+    assert not any(OPEN.stands_still(falling[:epoch]) for epoch in range(40))
+    risen = [1.0, 0.5, 0.4, 0.41, 0.42, 0.43]
+    assert not OPEN.stands_still(risen)  # one epoch too early
+    assert OPEN.stands_still([*risen, 0.44])
+    assert OPEN.stands_still([1.0, 0.5, *[0.4999] * 4])  # too small an improvement to count
+    assert not OPEN.stands_still([1.0, 0.5, *[0.49] * 4])
+    assert OPEN.stands_still([-1.0, -2.0, *[-2.0] * 4])  # a loss may be negative
+    assert OPEN.stands_still([1.0, *[None] * 4])  # and unknown
+    assert not dataclasses.replace(OPEN, waits=None).stands_still([1.0] * 50)
+
+
+def test_waiting_grows_with_the_run():
+    losses = [1.0] * 30 + [0.5] + [0.6] * 4
+    assert not OPEN.stands_still(losses)
+    assert OPEN.stands_still([*losses, *[0.6] * 8])
+
+
+def test_a_fixed_length_is_kept(paced):
+    pacing = dataclasses.replace(OPEN, epochs=10, waits=None)
+    made = paced()
+    end = descend(made.problem, dataclasses.replace(PLAN, epochs=10, pacing=pacing), made.start())
+    assert (end.progress.epoch, end.progress.stopped_because) == (10, "all epochs done")
+    rates = [row["learning_rate"] for row in end.progress.history]
+    assert rates[1:6] == pytest.approx([0.3] * 5)  # of the last step of each epoch
+    assert rates[6:] == pytest.approx([0.3 * (28 - left) / 28 for left in (6, 13, 20, 27)])
+
+
+def test_an_open_length_ends_annealed_from_the_best_epoch(paced):
+    """At a rate that bounces on noisy rows the weights wander; annealed, they come to rest lower."""
+    events = []
+    made = paced(400, validation=200, noise=0.5)
+    end = descend(made.problem, PLAN, made.start(), listeners=[events.append])
+    told = next(event for event in events if event.kind == "annealing")
+    assert end.progress.stopped_because == "annealed after the validation loss stood still"
+    assert end.progress.epoch == told.values["epochs"] < 60
+    losses = [row["validation_loss"] for row in end.progress.history]
+    at_full_rate = losses[: told.epoch]
+    assert told.values["back_to_epoch"] == 1 + int(np.argmin(at_full_rate))
+    assert losses[-1] < np.median(at_full_rate) / 2
+    assert end.progress.history[-1]["learning_rate"] < 0.3 / 10
+
+
+def test_an_open_length_is_resumed_bit_for_bit(paced, tmp_path, identical, without_seconds, monkeypatch):
+    from downslope.training.checkpoint import Checkpoints
+
+    made = paced(40, validation=200)
+    whole = descend(made.problem, PLAN, made.start())
+    turn = int(whole.progress.phases["decay_from"])
+    monkeypatch.setattr(loop, "SECONDS_PER_STRETCH", 1e-9)
+    sittings = [turn - 7, turn - 5, turn, turn + 3, turn + 5]  # before, on and after the turning point
+    for number, step in enumerate([*sittings, 10**9]):
+        checkpoints = Checkpoints(tmp_path / "c")
+        monkeypatch.setattr(loop, "interrupts", _interrupted_at(step))
+        plan = dataclasses.replace(PLAN, checkpoint_every=0.0)
+        end = descend(made.problem, plan, made.start(), checkpoints=checkpoints, resume=number > 0,
+                      listeners=[_SEEN.append])  # fmt: skip
+        checkpoints.close()
+    assert identical(end.params, whole.params)
+    assert without_seconds(end.progress.history) == without_seconds(whole.progress.history)
+
+
+_SEEN = []
+
+
+def _interrupted_at(step):
+    """Ctrl-C as soon as so many steps are done."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def interrupts():
+        _SEEN.clear()
+        yield lambda: any(event.step >= step for event in _SEEN)
+
+    return interrupts
+
+
+def test_a_time_limit_is_annealed_into(paced, monkeypatch):
+    """The clock goes on by itself: the decay begins in time, and the rate ends low."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: 0.01 * next(clock))
+    made = paced(400)
+    events = []
+    pacing = dataclasses.replace(OPEN, epochs=1000, waits=None)
+    plan = dataclasses.replace(PLAN, max_seconds=3.0, epochs=1000, pacing=pacing)
+    end = descend(made.problem, plan, made.start(), listeners=[events.append])
+    assert "time limit" in end.progress.stopped_because
+    assert any(event.kind == "annealing" for event in events)
+    assert end.progress.history[-1]["learning_rate"] < 0.3 / 3

@@ -1,0 +1,158 @@
+"""The race, on made-up descents whose best rate is known, and its arithmetic against references."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from downslope.metrics import paired_gap
+from downslope.training.trials import Trial, Trials
+from downslope.tuning import race
+from downslope.tuning.race import Race, grid
+
+ROWS = 400
+
+
+def made_up(loss_of, noise=0.3, spread=0.0, weights=None, interrupt_after=math.inf):
+    """Trials whose held-out loss after annealing is `loss_of(rate, steps)`, and what each row adds to it.
+
+    `noise` is what makes a row hard for all rates alike, `spread` what differs between rates.
+    """
+    hard = np.random.default_rng(0).normal(0, noise, ROWS)
+    calls = []
+
+    def advance(trial, until, rate, phases):
+        calls.append(rate)
+        value = loss_of(rate, until)
+        state = None if value is None else (rate, until)
+        return dataclasses.replace(trial, state=state, step=until)
+
+    def measure(trial):
+        rate, steps = trial.state
+        own = np.random.default_rng(abs(hash((rate, steps))) % 2**32).normal(0, spread, ROWS)
+        return loss_of(rate, steps) + hard + (own - own.mean())
+
+    return Trials(
+        lambda: Trial((0.0, 0), 0, None), lambda trial: trial, advance, measure,
+        np.ones(ROWS) if weights is None else weights, "400 rows", 1000, 32, 50,
+        interrupted=lambda: len(calls) >= interrupt_after,
+    )  # fmt: skip
+
+
+def valley(best):
+    """Log-parabola around the best rate, infinite a hundredfold above it."""
+    return lambda rate, steps: None if rate > 100 * best else 1 + 0.1 * math.log(rate / best) ** 2
+
+
+@pytest.mark.parametrize("best", grid(0.01))
+def test_the_best_on_the_grid_wins(best):
+    chosen = Race(made_up(valley(best)), 0.01, 2000).run()
+    assert chosen.learning_rate == best
+    assert f"learning rate {best:g} (chosen among " in chosen.sentence
+
+
+@pytest.mark.parametrize("factor", [1 / 300, 1 / 90, 90, 300])
+def test_the_grid_widens_towards_a_best_beyond_its_edge(factor):
+    chosen = Race(made_up(valley(0.01 * factor)), 0.01, 2000).run()
+    assert abs(math.log(chosen.learning_rate / (0.01 * factor))) < math.log(3) + 0.1
+    assert len(chosen.record["arms"]) > 7
+
+
+def test_hard_rows_cancel_and_noise_ties():
+    """A gap of 0.1 is clear beside rows that differ by 3, if they differ alike; not if each has its own."""
+    clear = Race(made_up(valley(0.09), noise=3.0), 0.01, 2000).run()
+    assert clear.learning_rate == 0.09
+    unclear = Race(made_up(valley(0.09), noise=0.0, spread=30.0), 0.01, 2000).run()
+    assert unclear.learning_rate == 0.01
+    assert "tied at" in unclear.sentence
+
+
+@pytest.mark.parametrize(("prefer", "place"), [("larger", -2), ("smaller", 1), ("centre", 3)])
+def test_ties(prefer, place):
+    inside = grid(0.01)[1:-1]  # so that nothing at an edge asks for a wider grid
+    chosen = Race(
+        made_up(lambda rate, steps: 1.0 if rate in inside else 2.0), 0.01, 2000, prefer=prefer
+    ).run()
+    assert chosen.learning_rate == grid(0.01)[place]
+    assert [arm["fate"] for arm in chosen.record["arms"]].count("tied") == 4
+
+
+def test_ties_above_and_below_the_rules_own():
+    """Below it the largest is taken, above it the smallest."""
+    flat_below = lambda rate, steps: 1.0 if rate < 0.004 else 9.0  # noqa: E731
+    assert Race(made_up(flat_below), 0.01, 2000).run().learning_rate == 0.0033
+    flat_above = lambda rate, steps: 1.0 if rate > 0.02 else 9.0  # noqa: E731
+    assert Race(made_up(flat_above), 0.01, 2000).run().learning_rate == 0.03
+
+
+def test_arms_that_diverge_are_dropped_at_once():
+    chosen = Race(made_up(lambda rate, steps: None if rate > 0.002 else 1 - rate), 0.01, 2000).run()
+    arms = chosen.record["arms"]
+    assert [arm["fate"] == "diverged" for arm in arms] == [arm["learning_rate"] > 0.002 for arm in arms]
+    assert all((arm["loss"] is None) == (arm["fate"] == "diverged") for arm in arms)
+    assert chosen.learning_rate == 0.0011
+
+
+def test_smaller_rates_are_tried_where_all_diverge():
+    assert Race(made_up(valley(1e-7)), 0.01, 2000).run().learning_rate < 1e-5
+    nothing = Race(made_up(lambda rate, steps: None), 0.01, 2000).run()
+    assert nothing.learning_rate == 0.01
+    assert nothing.trial is None
+    assert "every arm diverged" in nothing.sentence
+
+
+def test_an_arm_is_judged_by_its_best_round():
+    """A rate that was best early and then learned its rows by heart: the descent keeps that best too."""
+
+    def early(rate, steps):
+        if rate == 0.03:
+            return 1.0 if steps < 300 else 2.0
+        return 1.1 - 1e-4 * steps if rate == 0.01 else 3.0
+
+    chosen = Race(made_up(early, spread=1.0), 0.01, 4000).run()
+    ages = {arm["learning_rate"]: arm["age"] for arm in chosen.record["arms"]}
+    assert ages[0.03] == ages[0.01] > 300
+    losses = {arm["learning_rate"]: arm["loss"] for arm in chosen.record["arms"]}
+    assert losses[0.03] == pytest.approx(1.0, abs=0.05)
+
+
+def test_what_is_behind_while_young_may_catch_up():
+    """Arms a little below the best get the benefit of the run that is still to come; others do not."""
+    young = lambda rate, steps: 1.1 if rate in (0.0011, 0.0033, 0.01, 0.09) else 1.0 if rate == 0.03 else 2.0  # noqa: E731
+    for horizon, fates in ((math.inf, "dddd"), (10**6, "d.cd")):
+        chosen = Race(made_up(young, spread=0.5), 0.01, 500, horizon=horizon).run()
+        found = [arm["fate"] for arm in chosen.record["arms"] if arm["loss"] < 1.5]
+        assert found[-1] == "dropped"
+        assert (found[2] == "chosen") == (fates[2] == "c")
+        assert found[0] == "dropped"
+
+
+@pytest.mark.parametrize("budget", [200, 1000, 5000])
+@pytest.mark.parametrize("loss_of", [lambda rate, steps: 1.0, valley(0.01)])
+def test_the_budget_is_kept(budget, loss_of):
+    chosen = Race(made_up(loss_of), 0.01, budget).run()
+    assert chosen.steps == sum(arm["steps"] for arm in chosen.record["arms"]) <= budget * 1.02
+    assert Race(made_up(loss_of), 0.01, budget, horizon=40).run().record["arms"][3]["age"] <= 40
+
+
+def test_it_can_be_interrupted_anywhere():
+    for calls in range(1, 20):
+        assert Race(made_up(lambda rate, steps: 1.0, interrupt_after=calls), 0.01, 2000).run() is None
+
+
+def test_the_paired_gap_is_that_of_a_t_test():
+    random = np.random.default_rng(1)
+    a, b = random.normal(1, 1, 50), random.normal(0.5, 1, 50)
+    gap, error = paired_gap(a, b, np.ones(50))
+    assert gap / error == pytest.approx(stats.ttest_rel(a, b).statistic)
+    doubled = paired_gap(np.r_[a, 99.0], np.r_[b, 0.0], np.r_[np.full(50, 2.0), 0.0])
+    assert doubled == pytest.approx((gap, error))  # the scale of the weights means nothing; 0 means absent
+    assert paired_gap(a[:1], b[:1], np.ones(1))[1] == math.inf
+
+
+def test_an_edge_is_a_constant_factor_away():
+    rates = grid(0.002)
+    assert len(rates) == race.ARMS
+    assert np.allclose(np.diff(np.log(rates)), math.log(race.FACTOR), atol=0.05)
