@@ -155,6 +155,23 @@ def test_where_all_diverged_nothing_is_best():
     assert study.verdict([arm("a", run([1.0, math.nan], diverged=True))]) == "Every run diverged."
 
 
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [
+        ([2.0, 1.0, 0.5], False),
+        ([2.0, 19.0, 0.5], False),
+        ([2.0, 21.0, 0.5], True),
+        ([2.0, 1.0, 2.01], True),
+        ([2.0, math.nan, 0.5], True),
+        ([2.0, 1.0, math.inf], True),
+        ([-1.0, 7.0, -2.0], False),
+        ([-1.0, 9.0, -2.0], True),
+    ],
+)
+def test_what_counts_as_diverged(losses, diverged):
+    assert study.has_diverged(losses) is diverged
+
+
 def test_how_much_of_the_way_down_an_arm_came():
     good, half = arm("good", run([2.0, 0.5])), arm("half", run([2.0, 1.25]))
     lost, up = arm("lost", run([2.0, 0.1, math.nan], diverged=True)), arm("up", run([2.0, 2.0]))

@@ -110,8 +110,8 @@ def test_measuring_stops_when_it_is_told_to():
 
 
 def test_what_cannot_be_run_is_still_computed():
-    rows = {row.method: row for row in bowls.measure(600, [0])}
-    assert rows["random-search"].log10 > 900
+    rows = {row.method: row for row in bowls.measure(256, [0])}
+    assert rows["random-search"].log10 > 300
     assert rows["grid-search"].log10 > rows["random-search"].log10
     assert rows["descent"].log10 < 3
 

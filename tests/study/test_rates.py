@@ -30,7 +30,7 @@ def test_the_lowest_loss_wins_also_beyond_the_first_rates(best):
     choice = rates.choose_rate(trainer(valley(best)), 0.1)
     assert choice is not None
     assert choice.rate == pytest.approx(best, rel=0.01)
-    assert choice.run.learning_rate == choice.rate
+    assert [run.learning_rate for run in choice.runs] == [choice.rate]
     tried = [trial["learning_rate"] for trial in choice.trials]
     assert tried == sorted(tried)
     assert tried[0] < choice.rate < tried[-1]  # neither is the outermost
@@ -54,8 +54,36 @@ def test_rates_that_diverge_are_not_chosen():
 def test_where_all_diverge_the_smallest_is_named():
     choice = rates.choose_rate(trainer(lambda rate: None), 0.1)
     assert choice is not None
-    assert choice.run.diverged
+    assert choice.runs[0].diverged
     assert choice.rate == min(t["learning_rate"] or 0 for t in choice.trials)
+
+
+def test_the_best_three_are_confirmed_from_the_second_seed():
+    again = []
+    second = trainer(valley(0.01), again)
+    choice = rates.choose_rate(trainer(valley(0.1)), 0.1, second)
+    assert choice is not None
+    assert sorted(again) == pytest.approx([0.0316, 0.1, 0.316])
+    assert choice.rate == pytest.approx(0.0316)  # the lowest mean: it lies between the two valleys
+    assert [run.losses[-1] for run in choice.runs] == [valley(0.1)(0.0316), valley(0.01)(0.0316)]
+    assert [t["confirmed"] for t in choice.trials] == [False, False, True, True, True, False, False]
+
+
+def test_a_rate_at_the_edge_of_a_cliff_is_not_chosen():
+    """It is the best from the first seed, and diverges from the second; then one more is asked."""
+    falling = lambda rate: None if rate > 0.5 else 0.5 - rate  # noqa: E731
+    again = []
+    nearer = trainer(lambda rate: None if rate > 0.2 else 0.5 - rate, again)
+    choice = rates.choose_rate(trainer(falling), 0.1, nearer)
+    assert choice is not None
+    assert choice.rate == 0.1
+    assert again == pytest.approx([0.316, 0.1, 0.0316, 0.01])
+    (cliff,) = [t for t in choice.trials if t["learning_rate"] == 0.316]
+    assert (cliff["confirmed"], cliff["second_loss"]) == (True, None)
+
+
+def test_an_interrupted_confirmation_is_none():
+    assert rates.choose_rate(trainer(valley(0.1)), 0.1, lambda rate: None) is None
 
 
 def test_an_interrupted_choice_is_none():

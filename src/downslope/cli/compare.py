@@ -129,6 +129,8 @@ def compare(
 
     from downslope.workflow.compare import compare as run_comparison
 
+    rates: Any = None if learning_rates is None else learning_rates.split(",")
+    rates = "auto" if rates == ["auto"] else rates
     console = Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False) if json_ else None
     comparison = run_comparison(
         data,
@@ -136,7 +138,7 @@ def compare(
         seeds=seeds,
         budget=budget,
         batch_sizes=None if batch_sizes is None else batch_sizes.split(","),
-        learning_rates=learning_rates if learning_rates in (None, "auto") else learning_rates.split(","),
+        learning_rates=rates,
         dimensions=dimensions,
         out=out,
         overwrite=overwrite,

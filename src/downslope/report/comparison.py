@@ -44,8 +44,9 @@ READING = {
         "whose dots overlap are not told apart by this comparison."
     ),
     "rates": (
-        "Every rate was trained for the whole budget from the first seed, and the lowest validation loss "
-        "chosen (filled). To the left of it steps are too small, to the right too large; a cross diverged."
+        "Every rate was trained for the whole budget from the first seed, as drawn, and the best three "
+        "from the second too; the lowest mean was chosen (filled). To the left of it steps are too small, "
+        "to the right too large; a cross diverged."
     ),
     "profile": (
         "Every seed with every one of five targets (the loss one half, three quarters, 90, 95 and 98 % of "
@@ -87,11 +88,12 @@ def headlines(results: dict[str, Any]) -> list[str]:
             f"{fastest['name']} needed the fewest passes over the rows to a validation loss of {target}: "
             f"{passes}" + (f", in {seconds}." if both else f"; {quickest['name']} the least time: {seconds}.")
         )
-    short = [arm for arm in arms if arm["summary"]["way_down"] < SHORT and not _all_diverged(arm)]
-    said += [
-        f"{arm['name']} came {percent(round(arm['summary']['way_down'], 2))} of the way down."
-        for arm in short
+    short = [
+        f"{arm['name']} {percent(round(arm['summary']['way_down'], 2))}"
+        for arm in arms
+        if arm["summary"]["way_down"] < SHORT and arm["summary"]["validation_loss"]["median"] is not None
     ]
+    said += [f"Of the way down came only {', '.join(short)}."] if short else []
     failed = [arm for arm in arms if arm["summary"]["diverged"]]
     said += [
         f"{a['name']} diverged from {a['summary']['diverged']} of {len(a['runs'])} seeds." for a in failed
@@ -108,7 +110,7 @@ def summary_table(results: dict[str, Any]) -> Table:
         COLUMN[results["compared"]],
         *(["rate"] if results["compared"] in ("rules", "batch-sizes") else []),
         f"{results['measured_on']} loss",
-        "lowest – highest",
+        "range",
         name,
         "reached target",
         "steps to it",
@@ -209,7 +211,7 @@ def panels(results: dict[str, Any]) -> Iterator[Panel]:
     if results["compared"] == "dimensions":
         title = "The curse of dimensionality"
         reading = READING["dimensions"]
-        yield Panel("dimensions", title, figures.dimensions_figure(results), reading, min_width=560)
+        yield Panel("dimensions", title, figures.dimensions_figure(results), reading)
         return
     if not results["arms"]:
         return
@@ -260,7 +262,9 @@ def render_comparison(results: dict[str, Any], config: dict[str, Any]) -> str:
     said = headlines(results)
     shown = list(panels(results))
     scripts = [get_plotlyjs(), _asset("page.js")]
-    about_data = "" if results["compared"] == "dimensions" else f"{results['data']}, {results['model']}"
+    about_data = (
+        "" if results["compared"] == "dimensions" else f"{_file_name(results['data'])}, {results['model']}"
+    )
     return (
         _environment()
         .get_template("comparison.html.j2")
@@ -300,11 +304,15 @@ def notebook_table(results: dict[str, Any]) -> str:
     return f"<p>{verdict}</p><table><thead>{line(table.header, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
+def _file_name(data: str) -> str:
+    return data.replace("\\", "/").rstrip("/").rpartition("/")[2] or data
+
+
 def _title(results: dict[str, Any]) -> str:
     if results["compared"] == "dimensions":
         return "Descent against search"
     what = {"rules": "Update rules", "batch-sizes": "Batch sizes"}.get(results["compared"], "Learning rates")
-    return f"{what} on {shortened(results['data'], 60)}"
+    return f"{what} on {shortened(_file_name(results['data']), 60)}"
 
 
 def _dimension_headlines(rows: list[dict[str, Any]]) -> list[str]:
@@ -355,10 +363,6 @@ def _range(values: dict[str, Any]) -> str:
 def _rate(arm: dict[str, Any]) -> str:
     rate = number(arm["learning_rate"], 3)
     return f"radius {rate}" if arm["rule"].endswith("-search") else rate
-
-
-def _all_diverged(arm: dict[str, Any]) -> bool:
-    return arm["summary"]["diverged"] == arm["summary"]["runs"]
 
 
 def _whole(value: Any) -> Any:

@@ -66,8 +66,8 @@ def loss_figure(results: dict[str, Any], unit: str) -> go.Figure:
         )
         if arm["summary"]["diverged"] == len(arm["runs"]) and x:
             traces.append(_cross(place, arm["name"], x[-1], median[-1]))
-    lowest, highest = min(shown), max(start * 1.6, start + 0.1 * abs(start - min(shown)))
-    log = lowest > 0 and highest > 4 * lowest
+    lowest, highest = min(shown), start + 0.1 * abs(start - min(shown))
+    log = lowest > 0 and highest > 2.5 * lowest
     visible = [lowest, min(max(shown), highest)]
     margin = 1.12 if log else 1.0
     bounds = [lowest / margin, visible[1] * margin]
@@ -262,6 +262,7 @@ def dimensions_figure(results: dict[str, Any]) -> go.Figure:
                     text=[power(row["log10"]) for row in formula],
                     name=f"{title}, by the formula",
                     legendgroup=method,
+                    showlegend=False,
                     mode="lines+markers",
                     line=line | {"dash": "dot"},
                     marker={"size": 6, "symbol": "circle-open"},
@@ -275,7 +276,7 @@ def dimensions_figure(results: dict[str, Any]) -> go.Figure:
     every = sorted({row["dimensions"] for row in results["rows"]})
     age = math.log10(1e6 * SECONDS_SINCE_BIG_BANG)
     shapes = [_horizontal(age)] if age < top else []
-    labels = [_label("a million a second since the Big Bang", age)] if age < top else []
+    labels = [_label("10⁶ a second since the Big Bang", age)] if age < top else []
     return figure(
         *traces,
         height=460,

@@ -35,8 +35,7 @@ class ArmRun:
         passes: (points,), gradients per training row so far; three losses cost what one gradient does.
         seconds: (points,), time spent stepping; compiling and measuring are not in it.
         losses: (points,), validation loss.
-        diverged: whether the loss stopped being a number, or ended above where it began. A search keeps
-            the best it has seen, so it cannot diverge.
+        diverged: see `has_diverged`. A search keeps the best it has seen, so it cannot diverge.
         metrics: of the kept weights, the best on the validation rows, on held-out rows; None: diverged.
     """
 
@@ -64,8 +63,10 @@ class Arm:
         rule: name of the update rule, ``"random-search"`` or ``"grid-search"``.
         batch_size: rows per gradient, or per loss of a search.
         learning_rate: chosen or given; of a search, the radius of its box.
-        trials: the rates that were tried, ``{"learning_rate": …, "validation_loss": …}`` each, ascending;
-            None in place of a loss: diverged. Empty where the rate was given.
+        trials: the rates that were tried, ascending, each with its ``learning_rate``, its
+            ``validation_loss`` from the first seed, whether it was ``confirmed`` by a run from the
+            second, and that one's ``second_loss``; None in place of a loss: diverged. Empty where the rate
+            was given.
         note: what else there is to say about it.
         runs: one for each seed.
     """
@@ -74,9 +75,21 @@ class Arm:
     rule: str
     batch_size: int
     learning_rate: float
-    trials: list[dict[str, float | None]] = field(default_factory=list)
+    trials: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
     runs: list[ArmRun] = field(default_factory=list)
+
+
+def has_diverged(losses: Sequence[float]) -> bool:
+    """Return whether a descent went wrong: no number, an end above its start, or ten times that on the way.
+
+    The last is for runs that blew up and came back by luck: weights of 10³⁰ may well suit a few rows.
+
+    >>> has_diverged([2.0, 3.0, 1.0]), has_diverged([2.0, 50.0, 1.0]), has_diverged([2.0, 1.0, 2.1])
+    (False, True, True)
+    """
+    start = losses[0]
+    return not math.isfinite(sum(losses)) or losses[-1] > start or max(losses) > start + 9 * abs(start)
 
 
 def spread(values: Sequence[float]) -> dict[str, float | None]:
@@ -205,7 +218,8 @@ def arm_json(arm: Arm, arms: Sequence[Arm], metric: str | None) -> dict[str, Any
 def verdict(arms: Sequence[Arm]) -> str:
     """Return in one sentence which arm came lowest on held-out rows, and whether that is clear.
 
-    It is called clear only where the worst seed of the best arm beats the best seed of the next.
+    It is called clear only where the worst seed of the best arm beats the best seed of all others; those
+    of which most runs diverged do not count.
     """
     order = ranking(arms)
     best = arms[order[0]]
@@ -214,7 +228,8 @@ def verdict(arms: Sequence[Arm]) -> str:
     if len(arms) == 1:
         return f"{best.name} is the only arm."
     losses = [[_or((run.metrics or {}).get("loss"), math.inf) for run in arm.runs] for arm in arms]
-    rivals = [arms[place].name for place in order[1:] if min(losses[place]) <= max(losses[order[0]])]
+    came_down = [place for place in order[1:] if lowest_median(arms[place]) < math.inf]
+    rivals = [arms[place].name for place in came_down if min(losses[place]) <= max(losses[order[0]])]
     if len(best.runs) == 1:
         return f"{best.name} came lowest, from the one seed that was run."
     if not rivals:

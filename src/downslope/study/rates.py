@@ -1,9 +1,10 @@
 """A learning rate for each arm, all chosen by the same means: each rate trains for the whole budget.
 
 Seven rates, half a power of ten apart, around the rule's own default; and more on the side where the best
-of them is the outermost, until it is not. The lowest validation loss wins. A trial is a whole run from
-the first seed, not a shortened one: short trials prefer rates that are too small in the long run
-(Wu et al. 2018, "Understanding Short-Horizon Bias in Stochastic Meta-Optimization",
+of them is the outermost, until it is not: all from the first seed. The best three of them run from the
+second seed too, and the lowest mean validation loss wins, for the best rate of one seed may stand at the
+edge of a cliff. A trial is a whole run, not a shortened one: short trials prefer rates that are too
+small in the long run (Wu et al. 2018, "Understanding Short-Horizon Bias in Stochastic Meta-Optimization",
 https://arxiv.org/abs/1803.02021).
 """
 
@@ -15,6 +16,8 @@ from downslope.study.compare import ArmRun
 
 SIDE = 3  # rates to each side of the default
 MOST_MORE = 6  # rates beyond those, on either side
+CONFIRMED = 3  # rates that run from the second seed too
+MOST_ASKED = 6  # until so many of them did not diverge there
 STEP = math.sqrt(10.0)
 
 Try = Callable[[float], ArmRun | None]  # None: interrupted
@@ -24,14 +27,14 @@ class Choice(NamedTuple):
     """A chosen rate.
 
     Attributes:
-        rate: of the run with the lowest validation loss; the smallest tried where all diverged.
-        run: that run.
+        rate: the chosen one; the smallest tried where all diverged.
+        runs: its runs, from the first seed, and from the second where that was asked.
         trials: what was tried, ascending, as `study.compare.Arm.trials`.
     """
 
     rate: float
-    run: ArmRun
-    trials: list[dict[str, float | None]]
+    runs: list[ArmRun]
+    trials: list[dict[str, Any]]
 
 
 def ladder(default: float) -> list[float]:
@@ -43,12 +46,13 @@ def ladder(default: float) -> list[float]:
     return [_rung(default, power) for power in range(-SIDE, SIDE + 1)]
 
 
-def choose_rate(try_rate: Try, default: float) -> Choice | None:
+def choose_rate(try_rate: Try, default: float, confirm: Try | None = None) -> Choice | None:
     """Return the best of the rates around `default`; None where it was interrupted.
 
     Args:
         try_rate: trains with one rate, for the whole budget, from the first seed.
         default: the rule's own rate, > 0.
+        confirm: the same from the second seed; None: the first decides alone.
     """
     runs: dict[int, ArmRun] = {}
 
@@ -66,11 +70,20 @@ def choose_rate(try_rate: Try, default: float) -> Choice | None:
             break
         if not try_power(best - 1 if best == min(runs) else best + 1):
             return None
-    best = _best(runs)
-    return Choice(_rung(default, best), runs[best], trials(list(runs.values())))
+    again: dict[int, ArmRun] = {}
+    for power in sorted(runs, key=lambda power: (runs[power].lowest, power))[:MOST_ASKED]:
+        if confirm is None or sum(not run.diverged for run in again.values()) == CONFIRMED:
+            break
+        run = confirm(_rung(default, power))
+        if run is None:
+            return None
+        again[power] = run
+    both = {power: [runs[power], run] for power, run in again.items()} or {p: [r] for p, r in runs.items()}
+    best = min(both, key=lambda power: (sum(run.lowest for run in both[power]), runs[power].lowest, power))
+    return Choice(_rung(default, best), both[best], trials(list(runs.values()), list(again.values())))
 
 
-def too_large(try_rate: Try, tried: list[dict[str, float | None]], good: float) -> float | None:
+def too_large(try_rate: Try, tried: list[dict[str, Any]], good: float) -> float | None:
     """Return the smallest rate above `good` at which the descent diverges; None where interrupted.
 
     Looks among the `tried` first, then beyond them; where nothing makes it diverge, the last one tried.
@@ -90,12 +103,21 @@ def too_large(try_rate: Try, tried: list[dict[str, float | None]], good: float) 
     return rate
 
 
-def trials(runs: list[ArmRun]) -> list[dict[str, float | None]]:
-    """Return runs as the trials of an arm, ascending by rate."""
+def trials(runs: list[ArmRun], again: list[ArmRun]) -> list[dict[str, Any]]:
+    """Return the runs from the first seed, and some of them from the second, as the trials of an arm."""
+    seconds = {run.learning_rate: run for run in again}
 
-    def trial(run: ArmRun) -> dict[str, float | None]:
-        lowest = run.lowest
-        return {"learning_rate": run.learning_rate, "validation_loss": None if run.diverged else lowest}
+    def loss(run: ArmRun | None) -> float | None:
+        return None if run is None or run.diverged else run.lowest
+
+    def trial(run: ArmRun) -> dict[str, Any]:
+        second = seconds.get(run.learning_rate)
+        return {
+            "learning_rate": run.learning_rate,
+            "validation_loss": loss(run),
+            "confirmed": second is not None,
+            "second_loss": loss(second),
+        }
 
     return [trial(run) for run in sorted(runs, key=lambda run: run.learning_rate)]
 

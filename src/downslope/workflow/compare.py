@@ -62,7 +62,7 @@ def compare(
     """Train the same network in several ways and say which came lowest, and which came down fastest.
 
     All arms share the split, the encoding and, seed by seed, the initial weights and the order of the
-    rows. Each arm's learning rate is chosen by whole runs from the first seed (`study.rates`).
+    rows. Each arm's learning rate is chosen by whole runs from the first two seeds (`study.rates`).
 
     Args:
         data: as in `train`.
@@ -92,7 +92,7 @@ def compare(
         InputError: something is wrong with the data or an option; nothing was written.
 
     Example:
-        >>> found = compare("iris", rules=["sgd", "adam"], seeds=2, budget=3, out=False, quiet=True)
+        >>> found = compare("iris", rules=["sgd", "adam"], seeds=1, budget=1, out=False, quiet=True)
         >>> [row["name"] for row in found.table()] in (["sgd", "adam"], ["adam", "sgd"])
         True
     """
@@ -216,6 +216,8 @@ class _Bout:
                     self._open(entry, contender, display, interrupted)
                 for seed in self.seeds[1:]:
                     for arm in self.arms:
+                        if seed in {run.seed for run in arm.runs}:  # its rate was chosen by that run
+                            continue
                         contender = self._contender(arm.rule, arm.batch_size)
                         arm.runs.append(
                             self._train(contender, seed, arm.learning_rate, arm.name, display, interrupted)
@@ -302,8 +304,11 @@ class _Bout:
         return course_of(epochs * steps_per_epoch, epochs)
 
     def _runs_of(self, entry: _Entry) -> int:
-        trials = 2 * rates.SIDE + 1 if entry.learning_rate is None else 1
-        return trials + len(self.seeds) - 1
+        n_seeds = len(self.seeds)
+        if entry.learning_rate is not None:
+            return n_seeds
+        confirmed = rates.CONFIRMED if n_seeds > 1 else 0
+        return 2 * rates.SIDE + 1 + confirmed + max(0, n_seeds - 2)
 
     def _count(self) -> int:
         return sum(map(self._runs_of, self.wanted))
@@ -316,15 +321,19 @@ class _Bout:
         def try_rate(rate: float) -> ArmRun:
             return self._train(contender, self.seeds[0], rate, f"{name}, choosing its rate", display, stop)
 
+        def try_again(rate: float) -> ArmRun:
+            return self._train(contender, self.seeds[1], rate, f"{name}, choosing its rate", display, stop)
+
         if entry.learning_rate is not None:
-            run = self._train(contender, self.seeds[0], entry.learning_rate, name, display, stop)
+            runs = [self._train(contender, self.seeds[0], entry.learning_rate, name, display, stop)]
             tried: list[Any] = []
         else:
-            choice = rates.choose_rate(try_rate, contender.default_rate)
+            confirm = try_again if len(self.seeds) > 1 else None
+            choice = rates.choose_rate(try_rate, contender.default_rate, confirm)
             assert choice is not None
-            run, tried = choice.run, choice.trials
-            display.chose(name, choice.rate, run)
-        arm = Arm(name, entry.rule, contender.batch_size, run.learning_rate, tried, note, [run])
+            runs, tried = choice.runs, choice.trials
+            display.chose(name, choice.rate, runs)
+        arm = Arm(name, entry.rule, contender.batch_size, runs[0].learning_rate, tried, note, list(runs))
         if self.kind == "auto-rates":
             self._surround(arm, contender, try_rate, display, stop)
         else:
@@ -337,7 +346,7 @@ class _Bout:
         small = float(f"{good.learning_rate / TOO_SMALL:.3g}")
         for title, rate in (("too small", small), ("good", good.learning_rate), ("too large", large)):
             name = f"{title} ({rate:g})"
-            runs = good.runs
+            runs = list(good.runs)
             if title != "good":
                 runs = [self._train(contender, self.seeds[0], rate, name, display, stop)]
             trials = good.trials if title == "good" else []

@@ -20,6 +20,8 @@ QUESTIONS = {
     "auto-rates": "too small, good and too large a learning rate",
 }
 
+SPARED = ("per step", "passes to it", "reached target", "range")  # where a terminal is narrow
+
 
 class Display:
     """What is being run, how many runs are left and how long they should take; plain lines off a terminal.
@@ -73,9 +75,10 @@ class Display:
         if task.total is not None and task.completed > task.total:  # more rates than the usual were tried
             self._progress.update(self._task, total=task.completed)
 
-    def chose(self, name: str, rate: float, run: ArmRun) -> None:
+    def chose(self, name: str, rate: float, runs: list[ArmRun]) -> None:
         """Say which rate an arm will have."""
-        found = "every rate diverged" if run.diverged else f"validation loss {run.lowest:.4g}"
+        losses = " and ".join("diverged" if run.diverged else f"{run.lowest:.4g}" for run in runs)
+        found = "every rate diverged" if runs[0].diverged else f"validation loss {losses}"
         say(self._console, "rate", f"{name}: {rate:g} ({found})")
 
 
@@ -111,20 +114,36 @@ def conclude(comparison: Any, console: Console) -> None:
         console.print("interrupted: this is what was finished", style="yellow")
     shown = page.summary_table(results)
     if shown.rows:
-        table = Table(box=None, pad_edge=False, show_edge=False)
-        for place, name in enumerate(shown.header):
-            table.add_column(Text(name), justify="right" if place in shown.numeric else "left")
-        for row in shown.rows:
-            table.add_row(*(Text(cell.replace(NO_BREAK, " ")) for cell in row))
         wide = console.width
         console.width = wide if console.is_terminal else max(wide, 160)
-        console.print(table)
+        console.print(_table(shown, console.width))
         console.width = wide
     for note in page.notes(results):
         say(console, "note", note)
     say(console, "verdict", comparison.verdict)
     if comparison.folder is not None:
         say(console, "page", str(comparison.folder / "comparison.html"))
+
+
+def _table(content: page.Table, width: int) -> Table:
+    """Return the columns that fit into a terminal; the page has them all."""
+    header, places = list(content.header), list(range(len(content.header)))
+
+    def fits() -> bool:
+        lines = [header[place].split("\n") + [row[place] for row in content.rows] for place in places]
+        return sum(max(map(len, cells)) + 2 for cells in lines) - 2 <= width
+
+    if not fits():
+        header = [name.replace(" ", "\n") for name in header]
+    for name in SPARED:
+        if not fits() and name in content.header:
+            places.remove(content.header.index(name))
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for place in places:
+        table.add_column(Text(header[place]), justify="right" if place in content.numeric else "left")
+    for row in content.rows:
+        table.add_row(*(Text(row[place]) for place in places))
+    return table
 
 
 def say(console: Console, label: str, text: str) -> None:

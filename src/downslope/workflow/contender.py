@@ -23,7 +23,7 @@ from downslope.report.comparison_figures import ten_to
 from downslope.rules.rule import Rule
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.study import bruteforce
-from downslope.study.compare import ArmRun
+from downslope.study.compare import ArmRun, has_diverged
 from downslope.training.devices import ONE_DEVICE
 from downslope.training.evaluate import cut, evaluate, make_evaluation
 from downslope.training.loop import (
@@ -156,9 +156,8 @@ class _Notebook:
             self._kept, self._lowest = weights, loss
         return math.isfinite(loss)
 
-    def run(self, seed: int, rate: float, finite: bool = True, may_rise: bool = False) -> ArmRun:
+    def run(self, seed: int, rate: float, diverged: bool) -> ArmRun:
         """Return the run as it stands."""
-        diverged = not finite or (not may_rise and self.losses[-1] > self.losses[0])
         metrics = None if diverged or self._kept is None else self._ground.metrics(*self._kept)
         columns = self.steps, self.passes, self.seconds, self.losses
         return ArmRun(seed, rate, *columns, diverged=diverged, metrics=metrics)
@@ -218,7 +217,7 @@ class Descent:
             finite = notebook.measure(step, seconds, self._measured(state, seed, step)) and finite
             if not finite:
                 break
-        return notebook.run(seed, rate, finite)
+        return notebook.run(seed, rate, not finite or has_diverged(notebook.losses))
 
     def note(self, steps: int) -> str:
         """See `Contender`."""
@@ -300,7 +299,7 @@ class Search:
                 best, done = self._after(prepared, best, done, next_stop), next_stop
                 seconds += time.monotonic() - began
             notebook.measure(mark, seconds, (self._weights(prepared, best), model_state))
-        return notebook.run(seed, rate, may_rise=True)
+        return notebook.run(seed, rate, diverged=False)
 
     def note(self, steps: int) -> str:
         """See `Contender`."""
