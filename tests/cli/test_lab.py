@@ -33,7 +33,7 @@ def test_a_port_that_is_taken_is_refused(command, tmp_path, monkeypatch):
     [
         (("--port", 70000), "from 0 to 65535, got 70000"),
         (("--port", -1), "got -1"),
-        (("--port", "x"), "x"),
+        (("--port", "x"), "valid integer"),
         (("missing",), "missing: no such folder"),
         (("file.txt",), "file.txt: is a file, not a folder of runs"),
     ],

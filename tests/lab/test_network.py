@@ -124,10 +124,10 @@ def test_a_rate_that_is_too_large_is_found_out(words):
         **network.DEFAULTS,
         "rate": "100",
         "rule": "gradient-descent",
-        "activation": "relu",
+        "penalty": "10",
         "step": "300",
     }
-    *_, said, counted, shown, _, _ = network.answer(given, Learners(), Uploads())
+    *_, said, _, shown, _, _ = network.answer(given, Learners(), Uploads())
     assert "The loss stopped being a number" in words(said)
     assert "Try 10" in words(said)
     assert shown["last"] == shown["step"] == 300
@@ -186,7 +186,7 @@ def test_two_columns_of_a_csv_are_learned(words):
     uploads = Uploads()
     key = uploads.add("houses.csv", table([*rows, ",1,up", "inf,2,down"]))
     given = {**network.DEFAULTS, "data": "csv", "upload": key, "x": "width", "y": "height", "label": "kind"}
-    boundary, *_, said, counted, shown, own_hidden, noise_hidden = network.answer(
+    boundary, *_, said, _, shown, own_hidden, noise_hidden = network.answer(
         {**given, "step": "200"}, Learners(), uploads
     )
     assert "2 rows with gaps were left out" in words(said)

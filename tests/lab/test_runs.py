@@ -31,7 +31,7 @@ def make(folder, epochs=3, finished=True, report=True, target="y"):
 def grow(folder, epochs):
     rows = [
         {"epoch": n, "step": 10 * n, "train_loss": 1 / n, "validation_loss": 1.1 / n, "seconds": 0.1 * n,
-         "validation_metric": 1 - 0.5 / n, "learning_rate": 0.1, "gradient_norm": None, "examples_per_second": 1.0}
+         "validation_metric": 1 - 0.5 / n, "learning_rate": 0.1, "gradient_norm": None}
         for n in range(1, epochs + 1)
     ]  # fmt: skip
     write_history(folder, rows)

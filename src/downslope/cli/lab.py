@@ -38,8 +38,7 @@ def lab(
         if not no_browser:
             webbrowser.open(address)
         try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print("\nThe lab is closed.")
+            server.serve_forever()  # until Ctrl-C, which it takes for its end
         finally:
             server.server_close()
+        print("\nThe lab is closed.")

@@ -113,7 +113,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self._tables: OrderedDict[str, Table] = OrderedDict()
-        self._points = lru_cache(maxsize=32)(points_of_columns)  # one object per choice, which is also a key
+        self._points: dict[tuple[str, ...], Points] = {}
 
     def add(self, filename: str, contents: str) -> str:
         """Read a file that a browser sent as a ``data:`` address, and return its key.
@@ -142,12 +142,16 @@ class Uploads:
         self._tables[key] = Table(name, table.columns)
         self._tables.move_to_end(key)
         while len(self._tables) > MOST_UPLOADS:
-            self._tables.popitem(last=False)
+            gone, _ = self._tables.popitem(last=False)
+            self._points = {choice: points for choice, points in self._points.items() if choice[0] != gone}
         return key
 
     def points(self, key: str, x: str, y: str, label: str) -> Points:
         """Return three columns of an upload as points; see `points_of_columns`."""
-        return self._points(self.get(key), x, y, label)
+        table, choice = self.get(key), (key, x, y, label)
+        if choice not in self._points:  # one object per choice, for it names what is learned
+            self._points[choice] = points_of_columns(table, x, y, label)
+        return self._points[choice]
 
     def get(self, key: str) -> Table:
         """Return the table of a key; DataError where the lab has forgotten it."""

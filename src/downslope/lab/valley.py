@@ -62,9 +62,27 @@ def suggested_step_size(rule: str, surface: Surface) -> float:
     return float(f"{0.02 * (surface.x[1] - surface.x[0]):.1g}")
 
 
+def defaults_for(name: str) -> dict[str, str]:
+    """Return the settings to begin with on a surface."""
+    if name == DEFAULTS["surface"] or name not in SURFACES:
+        return DEFAULTS
+    surface = SURFACES[name]
+    rates = {
+        f"rate-{place}": f"{suggested_step_size(rule, surface):g}"
+        for place in DESCENTS
+        if (rule := DEFAULTS[f"rule-{place}"]) != NO_RULE
+    }
+    return {**DEFAULTS, **rates, "starts": spelled(surface.start)}
+
+
+def spelled(point: tuple[float, ...]) -> str:
+    """Return a point as it is typed."""
+    return ", ".join(f"{cell:g}" for cell in point)
+
+
 def layout(search: str) -> html.Div:
     """Return the page with the settings of an address."""
-    given = typed.from_address(search, DEFAULTS)
+    given = typed.from_address(search, defaults_for(typed.from_address(search, DEFAULTS)["surface"]))
     surfaces = {name: surface.title for name, surface in SURFACES.items()} | {OWN: "Your own formula"}
     rules = {NO_RULE: "—"} | {name: name for name in RULES}
     controls = [
@@ -191,8 +209,7 @@ def connect(app: dash.Dash) -> None:
             else dash.no_update
             for place, rule in zip(DESCENTS, chosen, strict=True)
         ]
-        start = ", ".join(f"{number:g}" for number in surface.start)
-        return [*sizes, start if changed == "surface" else dash.no_update]
+        return [*sizes, spelled(surface.start) if changed == "surface" else dash.no_update]
 
     def in_browser(function: str, *wires: Any, **options: Any) -> None:
         app.clientside_callback(ClientsideFunction("lab", function), *wires, **options)
