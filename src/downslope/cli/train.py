@@ -124,6 +124,10 @@ def train(
         bool,
         typer.Option("--early-stopping/--no-early-stopping", help="Stop when validation no longer improves."),
     ] = True,
+    guard: Annotated[
+        bool,
+        typer.Option("--guard/--no-guard", help="When the loss diverges, go back and on with smaller steps."),
+    ] = True,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run, bit for bit.")] = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run folder  [default: runs/<data>-<n>]")
@@ -175,6 +179,7 @@ def train(
         "epochs": epochs,
         "max_seconds": max_seconds,
         "early_stopping": early_stopping,
+        "guard": guard,
         "seed": seed,
         "checkpoint_every": checkpoint_every,
     }

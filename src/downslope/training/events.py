@@ -16,7 +16,9 @@ class Event:
     Attributes:
         kind: ``"compiled"``, ``"progress"`` (some steps done), ``"epoch"`` (a row of the history is
             complete), ``"checkpoint"``, ``"resumed"``, ``"early-stop"``, ``"time-limit"``,
-            ``"interrupted"``, ``"non-finite"`` or ``"finished"``.
+            ``"interrupted"``, ``"finished"``; from the guard ``"rolled-back"``, ``"other-rate"``, and where
+            it has given up ``"non-finite"``, ``"overflow"`` or ``"diverged"``; ``"skipped"`` (an epoch
+            of which float16 could do no step).
         step: updates done so far.
         epoch: epochs completed so far.
         seconds: training time so far, in seconds.
@@ -36,6 +38,9 @@ Listener = Callable[[Event], None]
 
 # Kinds that recur too often to be kept: the history has the epochs, and progress is for the moment.
 PASSING = frozenset({"progress", "epoch"})
+
+# What the guard does; their values are plain numbers, or None.
+GUARD_KINDS = frozenset({"rolled-back", "other-rate", "non-finite", "overflow", "diverged"})
 
 
 def tell(listeners: Iterable[Listener], event: Event) -> None:

@@ -8,7 +8,7 @@ measure on the validation rows; keep the weights if they are the best so far
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -26,11 +26,13 @@ from downslope.training.checkpoint import Checkpoints
 from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation, cut, evaluate
 from downslope.training.events import Event, Listener, tell
+from downslope.training.guard import LONGEST, Guard, Guarding, Snapshot, Trouble
 from downslope.training.interrupt import interrupts
+from downslope.training.layers import layer_names
 from downslope.training.progress import Progress, finite_or_none
 from downslope.training.state import TrainState
 from downslope.training.step import Pace, Step
-from downslope.training.stretch import Stretch, batch_at, empty_trace, make_stretch
+from downslope.training.stretch import Stretch, Trace, batch_at, empty_trace, make_stretch
 
 SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
 EVALUATION_ROWS = 8192  # rows evaluated at once, at most
@@ -51,6 +53,7 @@ class Plan:
         micro_batches: into how many parts a batch is cut to save memory.
         plateau: lowers the learning rate when the validation loss stands still; None: never.
         devices: where to run.
+        guard: what to do when the descent goes wrong; by default, stop.
     """
 
     epochs: int
@@ -63,6 +66,7 @@ class Plan:
     micro_batches: int = 1
     plateau: Plateau | None = None
     devices: Devices = ONE_DEVICE
+    guard: Guard = Guard(roll_backs=0)
 
     @property
     def lanes(self) -> int:
@@ -130,8 +134,8 @@ def descend(
         resume: go on from the newest checkpoint instead of `state`.
 
     Returns:
-        The kept weights and the history. A loss that is not finite is a result too
-        (``progress.failed``), with the last weights that were measured and finite.
+        The kept weights and the history. A descent that went wrong for good is a result too
+        (``progress.failed``), with the best weights that were measured and finite.
     """
     session = _Session(problem, plan, state, listeners, checkpoints)
     if resume:
@@ -167,10 +171,14 @@ class _Session:
         self.key = jax.jit(run_key, static_argnums=1)(np.uint32(plan.seed), "steps")
         self.order = self._order()
         place = plan.devices.place_state
-        self.state, self.trace = place(state), place(empty_trace(self.steps_per_epoch))
+        self.layers = layer_names(state.params)
+        self.state, self.trace = place(state), place(self._empty_trace())
+        self.fresh = jax.tree.map(np.asarray, (state.loss_scale, state.line_search))
         self.data = plan.devices.place_data(problem.train)
         self._compile()
         self.kept = self.weights()
+        self.guarding = Guarding(plan.guard, math.inf if (start := self.progress.start_loss) is None else start)
+        self._snapshot_if_due()
         self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
         self.seconds_before = 0.0
         self.started = self.last_saved = time.monotonic()
@@ -184,10 +192,14 @@ class _Session:
         )
         averaged = jax.jit(_weights_to_measure(self.problem, self.plan.devices))
         self._averaged = averaged.lower(self.state, self.data, self._stretch(0)).compile()
+        size = evaluation_size(self.problem.validation or self.problem.train)
         if self.problem.validation is not None:
-            self.validation = cut(self.problem.validation, evaluation_size(self.problem.validation))
-            params, model_state = self.weights()
-            jax.block_until_ready(self.problem.evaluation(params, model_state, self.validation[0]))
+            self.validation = cut(self.problem.validation, size)
+        first = jax.tree.map(lambda array: array[:EVALUATION_ROWS], self.problem.train)
+        start = evaluate(self.problem.evaluation, *self.weights(), cut(first, size), len(first.weights))
+        self.progress.start_loss = finite_or_none(start.loss)
+        self.copies = jax.jit(lambda arrays: jax.tree.map(jnp.copy, arrays))
+        self.restarted = jax.jit(lambda *snapshot: _restarted(self.problem.rule, *snapshot))
         self.all_finite = jax.jit(pytrees.all_finite)
         self.schedule = jax.jit(self.problem.schedule)
         self.schedule(np.int32(0), self._pace().total_steps)
@@ -208,12 +220,14 @@ class _Session:
 
     def _pace(self) -> Pace:
         total_steps = self.plan.epochs * self.steps_per_epoch
-        return Pace(np.float32(self.learning_rate), np.float32(total_steps))
+        warm_up = self.guarding.warm_up(total_steps) if hasattr(self, "guarding") else ()
+        return Pace(np.float32(self.learning_rate), np.float32(total_steps), *warm_up)
 
     @property
     def learning_rate(self) -> float:
-        """The plan's, lowered by every plateau so far."""
-        return self.plan.learning_rate * self.progress.plateau.get("multiplier", 1.0)
+        """The plan's, lowered by every plateau and every roll-back so far."""
+        guarded = self.guarding.multiplier if hasattr(self, "guarding") else 1.0
+        return self.plan.learning_rate * self.progress.plateau.get("multiplier", 1.0) * guarded
 
     def weights(self) -> tuple[Any, Any]:
         """Return copies of the weights to measure and their model state."""
@@ -234,9 +248,10 @@ class _Session:
     def restore(self) -> None:
         """Go on from the newest checkpoint."""
         assert self.checkpoints is not None
-        arrays, progress = self.checkpoints.restore((self.state, self.trace, self.kept))
-        self.state, self.trace, self.kept = arrays
-        self.progress = Progress.from_json(progress)
+        like = (self.state, self.trace, self.kept, self.guarding.arrays())
+        (self.state, self.trace, self.kept, snapshots), stored = self.checkpoints.restore(like)
+        self.guarding.restore(stored.pop("guard"), snapshots)
+        self.progress = Progress.from_json(stored)
         self.order = self._order()
         self.seconds_before = self.progress.seconds
         where = f"step {self.steps_done:,} (epoch {self.progress.epoch + 1})"
@@ -249,24 +264,36 @@ class _Session:
         if self.epoch_is_complete:  # a checkpoint taken between the last step and the measuring
             return
         wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
-        first, stop = self.progress.position, min(self.progress.position + wanted, self.steps_per_epoch)
+        first = self.progress.position
+        to_snapshot = LONGEST - first % LONGEST
+        stop = min(first + min(wanted, to_snapshot), self.steps_per_epoch)
         began = time.monotonic()
         self.state, self.trace, done, worthwhile = self.stretch(
             self.state, self.trace, self.data, self._stretch(stop), self._pace()
         )
         self.progress.position = int(done)
         self.seconds_per_step = max((time.monotonic() - began) / (self.progress.position - first), 1e-7)
-        last_loss = float(np.asarray(self.trace.losses)[self.progress.position - 1])
-        if not worthwhile:
-            self._stop_at_non_finite(last_loss)
+        losses = np.asarray(np.asarray(self.trace.losses)[first : self.progress.position], np.float64)
+        trouble = self.guarding.see(losses if worthwhile else losses[:-1])
+        if trouble is None and not worthwhile:
+            trouble = self._not_a_number(losses[-1], len(losses))
+        if trouble is not None:
+            self.progress.position = first + trouble.steps
+            self._recover(trouble)
         elif not self.epoch_is_complete:
-            self._tell("progress", values={"loss": last_loss, "seconds_per_step": self.seconds_per_step})
+            values = {"loss": float(losses[-1]), "seconds_per_step": self.seconds_per_step}
+            self._tell("progress", values=values)
+            if self.progress.position % LONGEST == 0:
+                self._snapshot_if_due()
 
     def close_epoch(self) -> None:
         """Measure, write the epoch's row, keep the weights if they are the best so far, open the next."""
         weights = self.weights()
         progress = self.progress
         row = self._row()
+        if row["train_loss"] is None:
+            what = "float16 overflowed in every step of the epoch: all were skipped, with a smaller loss scale each"
+            self._tell("skipped", what)
         if self.problem.validation is not None:
             measured = evaluate(
                 self.problem.evaluation, *weights, self.validation, len(self.problem.validation.weights)
@@ -277,21 +304,25 @@ class _Session:
         else:  # nothing to choose by: the last finite weights are kept
             what, loss = "a weight", -float(row["epoch"]) if self.all_finite(weights) else math.nan
         if not np.isfinite(loss):
-            self._stop_at_non_finite(loss, what)
+            self._recover(self._not_a_number(loss, 0, what))
             return
         self._watch_plateau(row)
         if loss < progress.best_loss:
             self.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
         progress.history.append(row)
+        progress.layers += self._layer_rows()
         progress.epoch, progress.position = progress.epoch + 1, 0
         self._tell("epoch", values=row)
-        self.trace, self.order = empty_trace(self.steps_per_epoch), self._order()
+        self.trace, self.order = self._empty_trace(), self._order()
+        self._snapshot_if_due()
 
     def _watch_plateau(self, row: dict[str, Any]) -> None:
         if self.plan.plateau is None:
             return
         before = PlateauState(**self.progress.plateau) if self.progress.plateau else self.plan.plateau.init()
         watched = row["train_loss"] if row["validation_loss"] is None else row["validation_loss"]
+        if watched is None:
+            return
         after = self.plan.plateau.update(before, watched)
         self.progress.plateau = after._asdict()
         if after.multiplier < before.multiplier:
@@ -311,7 +342,7 @@ class _Session:
         return {
             "epoch": progress.epoch + 1,
             "step": self.steps_done,
-            "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else math.nan,
+            "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else None,
             "validation_loss": None,
             "validation_metric": None,
             "learning_rate": float(self.learning_rate * multiplier),
@@ -319,6 +350,23 @@ class _Session:
             "seconds": seconds,
             "examples_per_second": rows_of.sum() / max(since, 1e-9),
         }
+
+    def _layer_rows(self) -> list[dict[str, Any]]:
+        """Return what the epoch saw of each layer: means, None where nothing was seen."""
+        seen = zip(_means(self.trace.layer_gradients), _means(self.trace.layer_ratios), strict=True)
+        when = {"epoch": self.progress.epoch + 1, "step": self.steps_done}
+        return [
+            {
+                **when,
+                "layer": name,
+                "gradient_norm": finite_or_none(gradient),
+                "update_ratio": finite_or_none(ratio),
+            }
+            for name, (gradient, ratio) in zip(self.layers, seen, strict=True)
+        ]
+
+    def _empty_trace(self) -> Trace:
+        return empty_trace(self.steps_per_epoch, len(self.layers))
 
     def check_limits(self, interrupted: bool) -> None:
         """Say why to stop, where there is a reason."""
@@ -342,26 +390,68 @@ class _Session:
             progress.stopped_because = "interrupted"
             self._tell("interrupted", f"interrupted at step {self.steps_done:,} (epoch {progress.epoch + 1})")
 
-    def _stop_at_non_finite(self, loss: float, what: str = "the loss") -> None:
-        progress = self.progress
-        before = np.asarray(self.trace.losses, np.float64)[: progress.position - 1]
-        earlier = [row["train_loss"] for row in progress.history[:1]] or before[:1].tolist() or [float("nan")]
-        latest = before[-1] if len(before) else earlier[0]
-        why = (
-            f"the loss had risen from {earlier[0]:.3g} to {latest:.3g}: the steps are too large"
-            if latest > 2 * earlier[0]
-            else f"the loss was {latest:.3g} just before: one step was too large, or it has no value there"
-        )
-        where = f"step {self.steps_done:,} (epoch {progress.epoch + 1})"
+    def _snapshot_if_due(self) -> None:
+        """Copy what a roll-back would need, where it is time to."""
+        if self.guarding.wants_snapshot(self.steps_done):
+            arrays = self.copies((self.state.params, self.state.model_state, self.trace, self.kept))
+            self.guarding.keep(Snapshot(self.steps_done, self.progress.facts(), arrays))
+
+    def _recover(self, trouble: Trouble) -> None:
+        """Roll back and go on with smaller steps, or stop where that has been tried."""
+        steps_done, where = self.steps_done, f"at step {self.steps_done:,} (epoch {self.progress.epoch + 1})"
+        action = self.guarding.decide(trouble, steps_done, self.learning_rate)
+        if action is None:
+            self._give_up(trouble, where)
+            return
+        values = {
+            "trouble": trouble.kind,
+            "loss_before": trouble.before,
+            "loss": trouble.after,
+            "back_to": action.snapshot.step,
+        }
+        message = f"{trouble.words} {where}: {action.words}"
+        # as of the trouble: told before the clock is put back
+        self._tell(action.kind, message, values | {"learning_rate": self.learning_rate})
+        self.progress.go_back({k: v for k, v in action.snapshot.facts.items() if k != "watch"})
+        self.progress.undone += steps_done - action.snapshot.step
+        params, model_state, trace, kept = self.copies(action.snapshot.arrays)
+        fresh = self.restarted(np.int32(action.snapshot.step), params, self.guarding.multiplier, *self.fresh)
+        self.state = self.plan.devices.place_state(replace(fresh, model_state=model_state))
+        self.trace, self.kept = self.plan.devices.place_state(trace), kept
+        self.order = self._order()
+
+    def _not_a_number(self, loss: float, steps: int, what: str = "the loss") -> Trouble:
+        """Return the trouble with a loss that is not finite."""
+        before = self.guarding.watch.pending[-1:] or self.guarding.watch.levels[-1:] or [None]
+        kind = "non-finite" if self.state.loss_scale is None or steps == 0 else "overflow"
+        return Trouble(kind, f"{what} became {loss}", steps, before[0])
+
+    def _give_up(self, trouble: Trouble, where: str) -> None:
+        """Stop, and say why and what to try."""
+        progress, never = self.progress, self.guarding.watch.finite == 0
+        start, before = progress.start_loss, trouble.before
+        if trouble.kind == "overflow":
+            why = "float16 overflows even with the smallest loss scale"
+            remedy = "Try --precision bfloat16 or float32" + ("" if never else ", or a smaller learning rate")
+        else:
+            if trouble.kind == "diverged":
+                why = "the steps are too large"
+            elif never:
+                why = "before the first step, so no learning rate is to blame"
+            elif before is not None and start is not None and before > 2 * abs(start):
+                why = f"the loss had risen from {start:.3g} to {before:.3g}: the steps are too large"
+            else:
+                was = "" if before is None else f"the loss was {before:.3g} just before: "
+                why = f"{was}one step was too large, or it has no value there"
+            smaller = min(self.learning_rate / 10, self.problem.rule.learning_rate)
+            remedy = "Look for extreme values in the data" if never else f"Try a learning rate of {smaller:g}"
+        if progress.undone:
+            why += ", and smaller steps from an earlier point did not help"
         progress.failed = True
-        smaller = min(self.plan.learning_rate / 10, self.problem.rule.learning_rate)
-        progress.stopped_because = (
-            f"{what} became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
-        )
+        progress.stopped_because = f"{trouble.words} {where}; {why}. {remedy}"
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
-        self._tell(
-            "non-finite", f"{progress.stopped_because}. Kept the weights of {kept}", {"loss": str(loss)}
-        )
+        values = {"loss_before": before, "loss": trouble.after}
+        self._tell(trouble.kind, f"{progress.stopped_because}. Kept the weights of {kept}", values)
 
     def save_if_due(self) -> None:
         """Write a checkpoint in the background when the last is old enough."""
@@ -376,13 +466,15 @@ class _Session:
         if self.checkpoints is None:
             return
         self.progress.seconds = self.seconds
-        self.checkpoints.save(self.steps_done, (self.state, self.trace, self.kept), self.resumable())
+        arrays = (self.state, self.trace, self.kept, self.guarding.arrays())
+        # labelled by all steps ever done: after a roll-back, the newest is still the largest
+        self.checkpoints.save(self.steps_done + self.progress.undone, arrays, self.resumable())
         self.last_saved = time.monotonic()
         self._tell("checkpoint", f"checkpoint at step {self.steps_done:,}")
 
     def resumable(self) -> dict[str, Any]:
         """Return the progress to store: an interruption is no reason to stop when the run is resumed."""
-        content = self.progress.to_json()
+        content = {**self.progress.to_json(), "guard": self.guarding.to_json()}
         return (
             {**content, "stopped_because": ""} if self.progress.stopped_because == "interrupted" else content
         )
@@ -442,7 +534,20 @@ def _weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tup
     return weights
 
 
+def _restarted(
+    rule: Rule, step: Any, params: Any, multiplier: Any, loss_scale: Any, line_search: Any
+) -> TrainState:
+    """Return the state at `step` with the rule's memory cleared, and shorter first trials of a line search."""
+    shorter = jax.tree.map(lambda size: (size * multiplier).astype(size.dtype), line_search)
+    return TrainState(step, params, None, rule.init(params), loss_scale, shorter)
+
+
 def _mean(values: Any) -> float:
     """Return the mean of the numbers that are finite; NaN where none is."""
     finite = np.asarray(values, np.float64)[np.isfinite(values)]
     return float(finite.mean()) if finite.size else math.nan
+
+
+def _means(table: Any) -> list[float]:
+    """Return the mean of each column; see `_mean`."""
+    return [_mean(column) for column in np.asarray(table, np.float64).T]

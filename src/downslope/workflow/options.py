@@ -56,6 +56,7 @@ class TrainOptions:
         epochs: passes over the training rows, at most; None: by the number of rows.
         max_seconds: training time, at most.
         early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
+        guard: when the descent goes wrong, go back and on with smaller steps (`training.guard`).
         seed: an integer ≥ 0; the same seed gives the same run, bit for bit, on the same machine.
         checkpoint_every: seconds between checkpoints, ≥ 0.
     """
@@ -93,6 +94,7 @@ class TrainOptions:
     epochs: int | None = None
     max_seconds: float | None = None
     early_stopping: bool = True
+    guard: bool = True
     seed: int = 0
     checkpoint_every: float = 30.0
 
