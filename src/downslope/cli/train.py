@@ -133,6 +133,10 @@ def train(
         bool,
         typer.Option("--watch-sharpness", help="Measure the sharpest curvature after every epoch."),
     ] = False,
+    guard: Annotated[
+        bool,
+        typer.Option("--guard/--no-guard", help="When the loss diverges, go back and on with smaller steps."),
+    ] = True,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run, bit for bit.")] = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run folder  [default: runs/<data>-<n>]")
@@ -185,6 +189,7 @@ def train(
         "max_seconds": max_seconds,
         "early_stopping": early_stopping,
         "watch_sharpness": watch_sharpness,
+        "guard": guard,
         "seed": seed,
         "checkpoint_every": checkpoint_every,
     }

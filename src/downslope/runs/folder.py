@@ -4,6 +4,7 @@ runs/<name>/
 config.json        every option, the resolved ones too
 summary.json       the result
 history.parquet    one row per epoch
+layers.parquet     one row per epoch and layer: gradient norm, update ratio
 events.jsonl       what happened, one JSON object per line
 encoding.json      how columns became arrays
 evaluation.json    what the report draws of the test rows
@@ -34,6 +35,7 @@ FILES = {
     "config.json",
     "summary.json",
     "history.parquet",
+    "layers.parquet",
     "events.jsonl",
     "encoding.json",
     "evaluation.json",
@@ -59,6 +61,19 @@ HISTORY_SCHEMA = pa.schema(
         ("sharpness", pa.float64()),
         ("seconds", pa.float64()),
         ("examples_per_second", pa.float64()),
+    ]
+)
+
+# gradient_norm: mean of ‖gradient‖₂ of the layer, over every 16th step of the epoch. update_ratio: mean of
+# ‖update‖₂ / ‖weights‖₂, over every 128th step; null in an epoch that has none. layer: as in the names of
+# model.safetensors, without "params/" and the last part.
+LAYERS_SCHEMA = pa.schema(
+    [
+        ("epoch", pa.int64()),
+        ("step", pa.int64()),
+        ("layer", pa.string()),
+        ("gradient_norm", pa.float64()),
+        ("update_ratio", pa.float64()),
     ]
 )
 
@@ -151,6 +166,12 @@ def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write history.parquet, atomically."""
     table = history_table(rows)
     _atomically(folder / "history.parquet", lambda temporary: pq.write_table(table, temporary))
+
+
+def write_layers(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write layers.parquet, atomically."""
+    table = pa.Table.from_pylist(rows, schema=LAYERS_SCHEMA)
+    _atomically(folder / "layers.parquet", lambda temporary: pq.write_table(table, temporary))
 
 
 def read_history(folder: Path) -> pa.Table:

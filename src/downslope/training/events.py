@@ -17,7 +17,9 @@ class Event:
         kind: ``"compiled"``, ``"progress"`` (some steps done), ``"epoch"`` (a row of the history is
             complete), ``"tuning"`` (a trial is under way), ``"learning-rate"`` (one was chosen),
             ``"weights"`` (where the descent is), ``"annealing"``, ``"checkpoint"``, ``"resumed"``,
-            ``"early-stop"``, ``"time-limit"``, ``"interrupted"``, ``"non-finite"`` or ``"finished"``.
+            ``"early-stop"``, ``"time-limit"``, ``"interrupted"``, ``"finished"``; from the guard
+            ``"rolled-back"``, ``"other-rate"``, and where it has given up ``"non-finite"``, ``"overflow"`` or
+            ``"diverged"``; ``"skipped"`` (an epoch of which float16 could do no step).
         step: updates done so far.
         epoch: epochs completed so far.
         seconds: training time so far, in seconds.
@@ -37,6 +39,9 @@ Listener = Callable[[Event], None]
 
 # Kinds that recur too often to be kept: the history has the epochs, and progress is for the moment.
 PASSING = frozenset({"progress", "epoch", "tuning", "weights"})
+
+# What the guard does; their values are plain numbers, or None.
+GUARD_KINDS = frozenset({"rolled-back", "other-rate", "non-finite", "overflow", "diverged"})
 
 
 def tell(listeners: Iterable[Listener], event: Event) -> None:

@@ -29,12 +29,14 @@ from downslope.training.checkpoint import Checkpoints
 from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation, cut, evaluate
 from downslope.training.events import Event, Listener, tell
+from downslope.training.guard import LONGEST, Guard, Guarding, Snapshot, Trouble
 from downslope.training.interrupt import interrupts
+from downslope.training.layers import layer_names
 from downslope.training.pacing import Pacing
 from downslope.training.progress import Progress, finite_or_none
 from downslope.training.state import TrainState
 from downslope.training.step import Pace, Step
-from downslope.training.stretch import Stretch, batch_at, empty_trace, make_stretch
+from downslope.training.stretch import Stretch, Trace, batch_at, empty_trace, make_stretch
 from downslope.training.trials import Chooser, Trials, make_trials
 
 SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
@@ -60,6 +62,7 @@ class Plan:
         devices: where to run.
         snapshots_per_epoch: how often listeners are told the weights, at the start and then at even steps
             of every epoch, its end among them; 0: never.
+        guard: what to do when the descent goes wrong; by default, stop.
     """
 
     epochs: int
@@ -74,6 +77,7 @@ class Plan:
     pacing: Pacing | None = None
     devices: Devices = ONE_DEVICE
     snapshots_per_epoch: int = 0
+    guard: Guard = Guard(roll_backs=0)
 
     @property
     def lanes(self) -> int:
@@ -148,8 +152,8 @@ def descend(
         chooser: chooses the learning rate first, instead of the plan's; needs a plan with a pacing.
 
     Returns:
-        The kept weights and the history. A loss that is not finite is a result too
-        (``progress.failed``), with the last weights that were measured and finite.
+        The kept weights and the history. A descent that went wrong for good is a result too
+        (``progress.failed``), with the best weights that were measured and finite.
     """
     session = _Session(problem, plan, state, listeners, checkpoints)
     if resume and (chooser is None or session.has_checkpoint):
@@ -200,13 +204,17 @@ class _Session:
         self.key = jax.jit(run_key, static_argnums=1)(np.uint32(plan.seed), "steps")
         self.order = self._order()
         place = plan.devices.place_state
-        self.state, self.trace = place(state), place(empty_trace(self.steps_per_epoch))
+        self.layers = layer_names(state.params)
+        self.state, self.trace = place(state), place(self._empty_trace())
+        self.fresh = jax.tree.map(np.asarray, (state.loss_scale, state.line_search))
         self.data = plan.devices.place_data(problem.train)
         self._compile()
         self.kept = self.weights()
         # Where the decay begins, should the validation loss stop falling: at its lowest, not after.
-        self.copied = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
-        self.turning = self.copied(self.state) if self._is_open else None
+        self.turning = self.copies(self.state) if self._is_open else None
+        start_loss = self.progress.start_loss
+        self.guarding = Guarding(plan.guard, math.inf if start_loss is None else start_loss)
+        self._snapshot_if_due()
         self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
         self.seconds_before = 0.0
         self.started = self.last_saved = time.monotonic()
@@ -220,10 +228,14 @@ class _Session:
         )
         averaged = jax.jit(_weights_to_measure(self.problem, self.plan.devices))
         self._averaged = averaged.lower(self.state, self.data, self._stretch(0)).compile()
+        size = evaluation_size(self.problem.validation or self.problem.train)
         if self.problem.validation is not None:
-            self.validation = cut(self.problem.validation, evaluation_size(self.problem.validation))
-            params, model_state = self.weights()
-            jax.block_until_ready(self.problem.evaluation(params, model_state, self.validation[0]))
+            self.validation = cut(self.problem.validation, size)
+        first = jax.tree.map(lambda array: array[:EVALUATION_ROWS], self.problem.train)
+        start = evaluate(self.problem.evaluation, *self.weights(), cut(first, size), len(first.weights))
+        self.progress.start_loss = finite_or_none(start.loss)
+        self.copies = jax.jit(lambda arrays: jax.tree.map(jnp.copy, arrays))
+        self.restarted = jax.jit(lambda *snapshot: _restarted(self.problem.rule, *snapshot))
         self.all_finite = jax.jit(pytrees.all_finite)
         self.schedule = jax.jit(self.problem.schedule)
         self.schedule(np.int32(0), self._pace().total_steps)
@@ -244,15 +256,16 @@ class _Session:
         )
 
     def _pace(self) -> Pace:
-        if self.plan.pacing is not None:
-            return Pace(np.float32(self.learning_rate), self.phases.as_arrays())
-        total_steps = self.plan.epochs * self.steps_per_epoch
-        return Pace(np.float32(self.learning_rate), np.float32(total_steps))
+        steps = self.plan.epochs * self.steps_per_epoch
+        length = np.float32(steps) if self.plan.pacing is None else self.phases.as_arrays()
+        warm_up = self.guarding.warm_up(steps) if hasattr(self, "guarding") else ()
+        return Pace(np.float32(self.learning_rate), length, *warm_up)
 
     @property
     def learning_rate(self) -> float:
-        """The plan's, or the one that was chosen, lowered by every plateau so far."""
-        return self.base_rate * self.progress.plateau.get("multiplier", 1.0)
+        """The plan's, or the one that was chosen, lowered by every plateau and every roll-back so far."""
+        guarded = self.guarding.multiplier if hasattr(self, "guarding") else 1.0
+        return self.base_rate * self.progress.plateau.get("multiplier", 1.0) * guarded
 
     def weights(self) -> tuple[Any, Any]:
         """Return copies of the weights to measure and their model state."""
@@ -309,7 +322,16 @@ class _Session:
             "seconds": time.monotonic() - began,
         }
         self.started = time.monotonic()
+        self._offer_runner_up()
+        self.guarding.forget_snapshots()
+        self._snapshot_if_due()
         self._tell("learning-rate", chosen.sentence, self.progress.tuned)
+
+    def _offer_runner_up(self) -> None:
+        """Have the guard try the race's runner-up after its own roll-backs, where its steps are smaller."""
+        runner_up = self.progress.tuned.get("runner_up")
+        if runner_up is not None and runner_up < self.base_rate:
+            self.guarding.guard = replace(self.plan.guard, alternatives=(runner_up,))
 
     def trials(self, interrupted: Callable[[], bool] = lambda: False) -> Trials:
         """Return what a chooser may do; this descent stays where it is."""
@@ -323,11 +345,10 @@ class _Session:
 
         def run(state: Any, trace: Any, epoch: int, first: int, stop: int, rate: float, phases: Phases):
             order = order_of(epoch)
-            lanes = (np.int32(number) for number in (self.plan.batch_size, self.n_rows, first, stop))
+            sizes = np.int32(self.plan.batch_size), np.int32(self.n_rows)
+            steps = Stretch(order, *sizes, np.int32(first), np.int32(stop), self.key)
             pace = Pace(np.float32(rate), phases.as_arrays())
-            state, trace, done, worthwhile = self.stretch(
-                state, trace, self.data, Stretch(order, *lanes, self.key), pace
-            )
+            state, trace, done, worthwhile = self.stretch(state, trace, self.data, steps, pace)
             return state, trace, int(done), bool(worthwhile)
 
         def measure(state: Any) -> np.ndarray:
@@ -338,8 +359,8 @@ class _Session:
         return make_trials(
             run,
             measure,
-            self.copied,
-            lambda: self.plan.devices.place_state(empty_trace(self.steps_per_epoch)),
+            self.copies,
+            lambda: self.plan.devices.place_state(self._empty_trace()),
             self.state,
             self.steps_per_epoch,
             weights=np.asarray(rows.weights, np.float64)[:n_rows],
@@ -359,7 +380,7 @@ class _Session:
             best, done = self.progress.best_epoch, self.steps_done
             end = done + pacing.decay_after(best, self.steps_per_epoch)
             self._anneal(min(end, pacing.epochs * self.steps_per_epoch))
-            self.state = replace(self.copied(self.turning), step=self.copied(self.state.step))
+            self.state = replace(self.copies(self.turning), step=self.copies(self.state.step))
             until = math.ceil(self.phases.end / self.steps_per_epoch)
             message = (
                 f"the validation loss stands still: back to epoch {best}, "
@@ -430,9 +451,12 @@ class _Session:
     def restore(self) -> None:
         """Go on from the newest checkpoint."""
         assert self.checkpoints is not None
-        arrays, progress = self.checkpoints.restore((self.state, self.trace, self.kept, self.turning))
-        self.state, self.trace, self.kept, self.turning = arrays
-        self.progress = Progress.from_json(progress)
+        like = (self.state, self.trace, self.kept, self.turning, self.guarding.arrays())
+        arrays, stored = self.checkpoints.restore(like)
+        self.state, self.trace, self.kept, self.turning, snapshots = arrays
+        self.guarding.restore(stored.pop("guard"), snapshots)
+        self.progress = Progress.from_json(stored)
+        self._offer_runner_up()
         self.order = self._order()
         self.seconds_before = self.progress.seconds
         where = f"step {self.steps_done:,} (epoch {self.progress.epoch + 1})"
@@ -445,7 +469,9 @@ class _Session:
         if self.epoch_is_complete:  # a checkpoint taken between the last step and the measuring
             return
         wanted = max(1, int(SECONDS_PER_STRETCH / self.seconds_per_step))
-        first, stop = self.progress.position, min(self.progress.position + wanted, self._next_snapshot())
+        first = self.progress.position
+        to_snapshot = LONGEST - first % LONGEST
+        stop = min(first + min(wanted, to_snapshot), self._next_snapshot())
         if self.plan.pacing is not None and not self.plan.pacing.named:
             stop = min(
                 stop, max(first + 1, int(self.phases.end) - self.progress.epoch * self.steps_per_epoch)
@@ -456,11 +482,18 @@ class _Session:
         )
         self.progress.position = int(done)
         self.seconds_per_step = max((time.monotonic() - began) / (self.progress.position - first), 1e-7)
-        last_loss = float(np.asarray(self.trace.losses)[self.progress.position - 1])
-        if not worthwhile:
-            self._stop_at_non_finite(last_loss)
+        losses = np.asarray(np.asarray(self.trace.losses)[first : self.progress.position], np.float64)
+        trouble = self.guarding.see(losses if worthwhile else losses[:-1])
+        if trouble is None and not worthwhile:
+            trouble = self._not_a_number(losses[-1], len(losses))
+        if trouble is not None:
+            self.progress.position = first + trouble.steps
+            self._recover(trouble)
         elif not self.epoch_is_complete:
-            self._tell("progress", values={"loss": last_loss, "seconds_per_step": self.seconds_per_step})
+            values = {"loss": float(losses[-1]), "seconds_per_step": self.seconds_per_step}
+            self._tell("progress", values=values)
+            if self.progress.position % LONGEST == 0:
+                self._snapshot_if_due()
             if self.progress.position == self._next_snapshot(first):
                 self.tell_weights(self.weights()[0])
 
@@ -469,6 +502,9 @@ class _Session:
         weights = self.weights()
         progress = self.progress
         row = self._row()
+        if row["train_loss"] is None:
+            what = "float16 overflowed in every step of the epoch: all were skipped, with a smaller loss scale each"
+            self._tell("skipped", what)
         if self.problem.validation is not None:
             measured = evaluate(
                 self.problem.evaluation, *weights, self.validation, len(self.problem.validation.weights)
@@ -479,7 +515,7 @@ class _Session:
         else:  # nothing to choose by: the last finite weights are kept
             what, loss = "a weight", -float(row["epoch"]) if self.all_finite(weights) else math.nan
         if not np.isfinite(loss):
-            self._stop_at_non_finite(loss, what)
+            self._recover(self._not_a_number(loss, 0, what))
             return
         self._watch_plateau(row)
         if self.problem.sharpness is not None:
@@ -487,13 +523,15 @@ class _Session:
         if loss < progress.best_loss:
             self.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
             if self._is_open and self.steps_done < self.phases.decay_from:
-                self.turning = self.copied(self.state)
+                self.turning = self.copies(self.state)
         progress.history.append(row)
+        progress.layers += self._layer_rows()
         progress.epoch, progress.position = progress.epoch + 1, 0
         self._tell("epoch", values=row)
         self.tell_weights(weights[0])
         self._watch_length()
-        self.trace, self.order = empty_trace(self.steps_per_epoch), self._order()
+        self.trace, self.order = self._empty_trace(), self._order()
+        self._snapshot_if_due()
 
     def tell_weights(self, params: Any) -> None:
         """Tell the listeners where the descent is, if the plan asks for it."""
@@ -514,6 +552,8 @@ class _Session:
             return
         before = PlateauState(**self.progress.plateau) if self.progress.plateau else self.plan.plateau.init()
         watched = row["train_loss"] if row["validation_loss"] is None else row["validation_loss"]
+        if watched is None:
+            return
         after = self.plan.plateau.update(before, watched)
         self.progress.plateau = after._asdict()
         if after.multiplier < before.multiplier:
@@ -533,7 +573,7 @@ class _Session:
         return {
             "epoch": progress.epoch + 1,
             "step": self.steps_done,
-            "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else math.nan,
+            "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else None,
             "validation_loss": None,
             "validation_metric": None,
             "sharpness": None,
@@ -542,6 +582,23 @@ class _Session:
             "seconds": seconds,
             "examples_per_second": rows_of.sum() / max(since, 1e-9),
         }
+
+    def _layer_rows(self) -> list[dict[str, Any]]:
+        """Return what the epoch saw of each layer: means, None where nothing was seen."""
+        seen = zip(_means(self.trace.layer_gradients), _means(self.trace.layer_ratios), strict=True)
+        when = {"epoch": self.progress.epoch + 1, "step": self.steps_done}
+        return [
+            {
+                **when,
+                "layer": name,
+                "gradient_norm": finite_or_none(gradient),
+                "update_ratio": finite_or_none(ratio),
+            }
+            for name, (gradient, ratio) in zip(self.layers, seen, strict=True)
+        ]
+
+    def _empty_trace(self) -> Trace:
+        return empty_trace(self.steps_per_epoch, len(self.layers))
 
     def check_limits(self, interrupted: bool) -> None:
         """Say why to stop, where there is a reason."""
@@ -569,26 +626,68 @@ class _Session:
             progress.stopped_because = "interrupted"
             self._tell("interrupted", f"interrupted at step {self.steps_done:,} (epoch {progress.epoch + 1})")
 
-    def _stop_at_non_finite(self, loss: float, what: str = "the loss") -> None:
-        progress = self.progress
-        before = np.asarray(self.trace.losses, np.float64)[: progress.position - 1]
-        earlier = [row["train_loss"] for row in progress.history[:1]] or before[:1].tolist() or [float("nan")]
-        latest = before[-1] if len(before) else earlier[0]
-        why = (
-            f"the loss had risen from {earlier[0]:.3g} to {latest:.3g}: the steps are too large"
-            if latest > 2 * earlier[0]
-            else f"the loss was {latest:.3g} just before: one step was too large, or it has no value there"
-        )
-        where = f"step {self.steps_done:,} (epoch {progress.epoch + 1})"
+    def _snapshot_if_due(self) -> None:
+        """Copy what a roll-back would need, where it is time to."""
+        if self.guarding.wants_snapshot(self.steps_done):
+            arrays = self.copies((self.state.params, self.state.model_state, self.trace, self.kept))
+            self.guarding.keep(Snapshot(self.steps_done, self.progress.facts(), arrays))
+
+    def _recover(self, trouble: Trouble) -> None:
+        """Roll back and go on with smaller steps, or stop where that has been tried."""
+        steps_done, where = self.steps_done, f"at step {self.steps_done:,} (epoch {self.progress.epoch + 1})"
+        action = self.guarding.decide(trouble, steps_done, self.learning_rate)
+        if action is None:
+            self._give_up(trouble, where)
+            return
+        values = {
+            "trouble": trouble.kind,
+            "loss_before": trouble.before,
+            "loss": trouble.after,
+            "back_to": action.snapshot.step,
+        }
+        message = f"{trouble.words} {where}: {action.words}"
+        # as of the trouble: told before the clock is put back
+        self._tell(action.kind, message, values | {"learning_rate": self.learning_rate})
+        self.progress.go_back({k: v for k, v in action.snapshot.facts.items() if k != "watch"})
+        self.progress.undone += steps_done - action.snapshot.step
+        params, model_state, trace, kept = self.copies(action.snapshot.arrays)
+        fresh = self.restarted(np.int32(action.snapshot.step), params, self.guarding.multiplier, *self.fresh)
+        self.state = self.plan.devices.place_state(replace(fresh, model_state=model_state))
+        self.trace, self.kept = self.plan.devices.place_state(trace), kept
+        self.order = self._order()
+
+    def _not_a_number(self, loss: float, steps: int, what: str = "the loss") -> Trouble:
+        """Return the trouble with a loss that is not finite."""
+        before = self.guarding.watch.pending[-1:] or self.guarding.watch.levels[-1:] or [None]
+        kind = "non-finite" if self.state.loss_scale is None or steps == 0 else "overflow"
+        return Trouble(kind, f"{what} became {loss}", steps, before[0])
+
+    def _give_up(self, trouble: Trouble, where: str) -> None:
+        """Stop, and say why and what to try."""
+        progress, never = self.progress, self.guarding.watch.finite == 0
+        start, before = progress.start_loss, trouble.before
+        if trouble.kind == "overflow":
+            why = "float16 overflows even with the smallest loss scale"
+            remedy = "Try --precision bfloat16 or float32" + ("" if never else ", or a smaller learning rate")
+        else:
+            if trouble.kind == "diverged":
+                why = "the steps are too large"
+            elif never:
+                why = "before the first step, so no learning rate is to blame"
+            elif before is not None and start is not None and before > 2 * abs(start):
+                why = f"the loss had risen from {start:.3g} to {before:.3g}: the steps are too large"
+            else:
+                was = "" if before is None else f"the loss was {before:.3g} just before: "
+                why = f"{was}one step was too large, or it has no value there"
+            smaller = min(self.learning_rate / 10, self.problem.rule.learning_rate)
+            remedy = "Look for extreme values in the data" if never else f"Try a learning rate of {smaller:g}"
+        if progress.undone:
+            why += ", and smaller steps from an earlier point did not help"
         progress.failed = True
-        smaller = min(self.learning_rate / 10, self.problem.rule.learning_rate)
-        progress.stopped_because = (
-            f"{what} became {loss} at {where}; {why}. Try a learning rate of {smaller:g}"
-        )
+        progress.stopped_because = f"{trouble.words} {where}; {why}. {remedy}"
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
-        self._tell(
-            "non-finite", f"{progress.stopped_because}. Kept the weights of {kept}", {"loss": str(loss)}
-        )
+        values = {"loss_before": before, "loss": trouble.after}
+        self._tell(trouble.kind, f"{progress.stopped_because}. Kept the weights of {kept}", values)
 
     def save_if_due(self) -> None:
         """Write a checkpoint in the background when the last is old enough."""
@@ -603,15 +702,15 @@ class _Session:
         if self.checkpoints is None:
             return
         self.progress.seconds = self.seconds
-        self.checkpoints.save(
-            self.steps_done, (self.state, self.trace, self.kept, self.turning), self.resumable()
-        )
+        arrays = (self.state, self.trace, self.kept, self.turning, self.guarding.arrays())
+        # labelled by all steps ever done: after a roll-back, the newest is still the largest
+        self.checkpoints.save(self.steps_done + self.progress.undone, arrays, self.resumable())
         self.last_saved = time.monotonic()
         self._tell("checkpoint", f"checkpoint at step {self.steps_done:,}")
 
     def resumable(self) -> dict[str, Any]:
         """Return the progress to store: an interruption is no reason to stop when the run is resumed."""
-        content = self.progress.to_json()
+        content = {**self.progress.to_json(), "guard": self.guarding.to_json()}
         return (
             {**content, "stopped_because": ""} if self.progress.stopped_because == "interrupted" else content
         )
@@ -671,7 +770,20 @@ def _weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tup
     return weights
 
 
+def _restarted(
+    rule: Rule, step: Any, params: Any, multiplier: Any, loss_scale: Any, line_search: Any
+) -> TrainState:
+    """Return the state at `step` with the rule's memory cleared, and shorter first trials of a line search."""
+    shorter = jax.tree.map(lambda size: (size * multiplier).astype(size.dtype), line_search)
+    return TrainState(step, params, None, rule.init(params), loss_scale, shorter)
+
+
 def _mean(values: Any) -> float:
     """Return the mean of the numbers that are finite; NaN where none is."""
     finite = np.asarray(values, np.float64)[np.isfinite(values)]
     return float(finite.mean()) if finite.size else math.nan
+
+
+def _means(table: Any) -> list[float]:
+    """Return the mean of each column; see `_mean`."""
+    return [_mean(column) for column in np.asarray(table, np.float64).T]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from downslope import pytrees
@@ -27,10 +28,18 @@ class Pace(NamedTuple):
         learning_rate: scalar, > 0; the schedule multiplies it.
         total_steps: scalar; the length that the schedule is stretched over. For a schedule in phases
             (`stepsize.phases`), where they lie.
+        warm_from: scalar; the step before which a rise of the rate from 0 began (`training.guard`).
+        warm_steps: scalar ≥ 1; how many steps the rise takes.
     """
 
     learning_rate: Any
     total_steps: Any
+    warm_from: Any = np.float32(-1e9)
+    warm_steps: Any = np.float32(1.0)
+
+    def warmth(self, step: Any) -> Any:
+        """Return the share of the rate that a rise has reached at a step: exactly 1 after it."""
+        return jnp.minimum((step - self.warm_from + 1.0) / self.warm_steps, 1.0)
 
 
 class StepInfo(NamedTuple):
@@ -72,7 +81,7 @@ def make_step(
     gradient_of = loss_and_gradient(objective, micro_batches, precision)
 
     def step(state: TrainState, batch: Batch, key: Any, pace: Pace) -> tuple[TrainState, StepInfo]:
-        step_size = pace.learning_rate * schedule(state.step, pace.total_steps)
+        step_size = pace.learning_rate * schedule(state.step, pace.total_steps) * pace.warmth(state.step)
         loss, gradient, model_state = gradient_of(
             state.params, state.model_state, batch, key, state.loss_scale
         )

@@ -17,12 +17,17 @@ from jaxtyping import Array, Float, Int
 from downslope import pytrees
 from downslope.gradient.backprop import Batch
 from downslope.training.devices import ONE_DEVICE, Devices
+from downslope.training.layers import layer_norms
 from downslope.training.state import TrainState
 from downslope.training.step import Pace, Step
 
 # The norm of the gradient reads every gradient once more, a tenth of a small network's step. Seen
 # every 16th step it still tells the trend, and costs nothing that can be measured.
 STEPS_PER_NORM = 16
+
+# How far a step moves each layer needs the weights from before it, which no step can spare: the new ones
+# are written over them. So every 128th step is done alone, between a copy of the weights and their norm.
+STEPS_PER_RATIO = 128
 
 
 class Trace(NamedTuple):
@@ -31,17 +36,22 @@ class Trace(NamedTuple):
     Attributes:
         losses: (steps,), the loss of each batch before its step.
         gradient_norms: (ceil(steps / STEPS_PER_NORM),), ‖gradient‖₂ at each such step.
+        layer_gradients: (the same, layers), that norm of each layer (`training.layers`).
+        layer_ratios: (ceil(steps / STEPS_PER_RATIO), layers), ‖update‖₂ / ‖weights‖₂ of each layer, at the
+            steps whose number since the start of training divides by STEPS_PER_RATIO.
     """
 
     losses: Float[Array, " steps"]
     gradient_norms: Float[Array, " observed"]
+    layer_gradients: Float[Array, "observed layers"]
+    layer_ratios: Float[Array, "rarely layers"]
 
 
-def empty_trace(steps: int) -> Trace:
-    """Return a trace in which nothing has been seen yet."""
-    observed = -(-steps // STEPS_PER_NORM)
-    nothing = [np.full(size, np.nan, np.float32) for size in (steps, observed)]
-    return Trace(*jax.device_put(nothing))
+def empty_trace(steps: int, layers: int = 0) -> Trace:
+    """Return a trace in which nothing has been seen yet; of 0 `layers` nothing will be."""
+    observed, rarely = -(-steps // STEPS_PER_NORM), -(-steps // STEPS_PER_RATIO)
+    shapes = (steps, observed, (observed, layers), (rarely, layers))
+    return Trace(*jax.device_put([np.full(shape, np.nan, np.float32) for shape in shapes]))
 
 
 class Stretch(NamedTuple):
@@ -84,13 +94,33 @@ def make_stretch(
             state, info = step(state, batch_at(index, data, stretch, devices), key, pace)
             return index + 1, state, _observe(trace, index, info.loss, info.gradient), info.goes_on
 
-        start = jnp.asarray(stretch.start, jnp.int32)
-        done, state, trace, worthwhile = jax.lax.while_loop(
-            goes_on, one_step, (start, state, trace, jnp.bool_(True))
-        )
+        def steps_until(stop: Any, carry: tuple) -> tuple:
+            return jax.lax.while_loop(lambda carry: goes_on(carry) & (carry[0] < stop), one_step, carry)
+
+        def one_alone_or_some(carry: tuple) -> tuple:
+            """Do the step that is observed, or all up to the next such: one program for both."""
+            index, before, trace, _ = carry
+            since = before.step % STEPS_PER_RATIO
+            index, after, trace, worthwhile = steps_until(
+                index + jnp.where(since == 0, 1, STEPS_PER_RATIO - since), carry
+            )
+            slot = jnp.where(since == 0, (index - 1) // STEPS_PER_RATIO, len(trace.layer_ratios))
+            ratios = trace.layer_ratios.at[slot].set(_ratios(before.params, after.params), mode="drop")
+            return index, after, trace._replace(layer_ratios=ratios), worthwhile
+
+        begin = (jnp.asarray(stretch.start, jnp.int32), state, trace, jnp.bool_(True))
+        if trace.layer_ratios.shape[1]:
+            done, state, trace, worthwhile = jax.lax.while_loop(goes_on, one_alone_or_some, begin)
+        else:
+            done, state, trace, worthwhile = steps_until(stretch.stop, begin)
         return state, trace, done, worthwhile
 
     return run
+
+
+def _ratios(before: Any, after: Any) -> Float[Array, " layers"]:
+    updates = jax.tree.map(lambda new, old: new - old, after, before)
+    return layer_norms(updates) / jnp.maximum(layer_norms(before), 1e-30)
 
 
 def batch_at(index: Array, data: Batch, stretch: Stretch, devices: Devices = ONE_DEVICE) -> Batch:
@@ -106,11 +136,18 @@ def batch_at(index: Array, data: Batch, stretch: Stretch, devices: Devices = ONE
 
 
 def _observe(trace: Trace, index: Array, loss: Array, gradient: Any) -> Trace:
-    norms = jax.lax.cond(
-        index % STEPS_PER_NORM == 0,
-        lambda: trace.gradient_norms.at[index // STEPS_PER_NORM].set(
-            pytrees.norm(gradient).astype(jnp.float32)
-        ),
-        lambda: trace.gradient_norms,
+    slot = index // STEPS_PER_NORM
+
+    def norms() -> tuple[Array, Array]:
+        if not trace.layer_gradients.shape[1]:
+            norm = pytrees.norm(gradient).astype(jnp.float32)
+            return trace.gradient_norms.at[slot].set(norm), trace.layer_gradients
+        by_layer = layer_norms(gradient)
+        norm = jnp.linalg.norm(by_layer)
+        return trace.gradient_norms.at[slot].set(norm), trace.layer_gradients.at[slot].set(by_layer)
+
+    seen = jax.lax.cond(
+        index % STEPS_PER_NORM == 0, norms, lambda: (trace.gradient_norms, trace.layer_gradients)
     )
-    return Trace(trace.losses.at[index].set(loss.astype(jnp.float32)), norms)
+    losses = trace.losses.at[index].set(loss.astype(jnp.float32))
+    return Trace(losses, *seen, trace.layer_ratios)

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from downslope.training.events import Event
 
+SHOWN = ("resumed", "early-stop", "time-limit", "interrupted", "rolled-back", "other-rate", "skipped")
 PLAIN_LINES = 20  # at most about so many lines of progress where nothing can be redrawn
 
 
@@ -60,7 +61,7 @@ class Display:
             self._epochs = event.values.get("epochs", self._epochs)
             self._progress.update(self._task, total=self._epochs)
             self._console.print(event.message, markup=False, highlight=False, soft_wrap=True)
-        elif event.kind in ("resumed", "early-stop", "time-limit", "interrupted"):
+        elif event.kind in SHOWN:
             self._console.print(event.message, style="yellow", markup=False, highlight=False)
 
     def _show_epoch(self, event: Event) -> None:
@@ -81,7 +82,7 @@ class Display:
 
 def epoch_line(row: dict[str, Any], metric: str) -> str:
     """Return one epoch in words: losses, metric, learning rate, speed."""
-    parts = [f"loss {row['train_loss']:.4f}"]
+    parts = [] if row["train_loss"] is None else [f"loss {row['train_loss']:.4f}"]
     if row["validation_loss"] is not None:
         parts.append(f"validation {row['validation_loss']:.4f}")
     if row["validation_metric"] is not None:

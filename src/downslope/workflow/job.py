@@ -23,6 +23,7 @@ from downslope.runs import folder as runs
 from downslope.stepsize.linesearch import LineSearch, backtracking
 from downslope.stepsize.plateau import reduce_on_plateau
 from downslope.training.devices import choose_devices
+from downslope.training.guard import Guard
 from downslope.training.loop import Plan
 from downslope.training.pacing import PATIENCE, Pacing
 from downslope.workflow import defaults
@@ -191,7 +192,17 @@ def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepare
         plateau=reduce_on_plateau(patience=max(2, epochs // 10)) if schedule == "plateau" else None,
         pacing=pacing,
         devices=choose_devices(options.devices, batch_size, options.shard),
+        guard=_guard(options, rule),
     )
+
+
+def _guard(options: TrainOptions, rule: Rule) -> Guard:
+    """Return the guard: where the rate was chosen by hand, the rule's own is what is left to try."""
+    if not options.guard:
+        return Guard(roll_backs=0)
+    given = options.learning_rate
+    too_bold = isinstance(given, int | float) and given > rule.learning_rate
+    return Guard(alternatives=(rule.learning_rate,) if too_bold else ())
 
 
 def batch_size_for(options: TrainOptions, rule: Rule, n_train: int) -> int:

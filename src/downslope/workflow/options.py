@@ -61,6 +61,7 @@ class TrainOptions:
         max_seconds: training time, at most.
         early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
         watch_sharpness: measure the largest eigenvalue of the Hessian after every epoch.
+        guard: when the descent goes wrong, go back and on with smaller steps (`training.guard`).
         seed: an integer ≥ 0; the same seed gives the same run, bit for bit, on the same machine.
         checkpoint_every: seconds between checkpoints, ≥ 0.
     """
@@ -99,6 +100,7 @@ class TrainOptions:
     max_seconds: float | None = None
     early_stopping: bool = True
     watch_sharpness: bool = False
+    guard: bool = True
     seed: int = 0
     checkpoint_every: float = 30.0
 

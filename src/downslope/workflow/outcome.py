@@ -54,6 +54,8 @@ def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[
         "steps_tuning": progress.tuned.get("steps", 0) - progress.tuned.get("continued_steps", 0),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "loss_at_start": progress.start_loss,
+        "steps_rolled_back": progress.undone,
         "stopped_because": progress.stopped_because,
         "metrics": {
             split: {name: finite_or_none(value) for name, value in values.items()}
@@ -79,6 +81,7 @@ def save(
     trained: Trained,
     summary: dict[str, Any],
     history: list[dict[str, Any]],
+    layers: list[dict[str, Any]],
     measured: dict[str, Evaluated],
 ) -> None:
     """Write everything into the run folder; summary.json last but the report, for it says: finished."""
@@ -89,6 +92,7 @@ def save(
     drawn = measure.drawn(split, job.prepared.encoding, measured[split].predictions, targets)
     trained.save(folder)
     runs.write_history(folder, history)
+    runs.write_layers(folder, layers)
     runs.write_json(folder / "evaluation.json", drawn)
     runs.write_json(folder / "summary.json", summary)
     write_report(folder)

@@ -20,7 +20,7 @@ from downslope.stepsize.phases import phased
 from downslope.stepsize.schedule import Schedule, schedule_by_name
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.evaluate import cut, evaluate, make_evaluation
-from downslope.training.events import PASSING, Event, Listener
+from downslope.training.events import GUARD_KINDS, PASSING, Event, Listener
 from downslope.training.loop import Problem, descend, evaluation_size, run_key
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import make_step
@@ -154,7 +154,7 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     summary["seconds"]["total"] = time.monotonic() - began
     run = Run(trained, summary, runs.history_table(progress.history), job.folder)
     if job.folder is not None:
-        outcome.save(job, trained, summary, progress.history, measured)
+        outcome.save(job, trained, summary, progress.history, progress.layers, measured)
     words.conclude(run, console)
     if progress.failed:
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
@@ -225,8 +225,10 @@ class _Recorder:
                 self._written = time.monotonic()
         if event.kind == "resumed":
             self._rows = list(event.values["history"])
+        if event.kind in ("rolled-back", "other-rate"):
+            self._rows = [row for row in self._rows if row["step"] <= event.values["back_to"]]
         if event.kind not in PASSING:
             record = {name: getattr(event, name) for name in ("kind", "step", "epoch", "seconds", "message")}
-            if event.kind in WITH_VALUES:
+            if event.kind in GUARD_KINDS or event.kind in WITH_VALUES:
                 record["values"] = event.values
             runs.append_event(self._folder, record)
