@@ -111,9 +111,9 @@ def test_an_arm_is_the_training_that_a_user_would_get(things, rule, batch_size):
     assert own["metrics"] == run.summary["metrics"]["test"]
 
 
-def test_the_same_comparison_gives_the_same_numbers(things):
+def test_the_same_search_gives_the_same_numbers(things):
     def runs():
-        found = ds.compare(things, rules=["sgd", "random-search"], seeds=2, budget=2, out=False, **SMALL)
+        found = ds.compare(things, rules=["random-search"], seeds=2, budget=1, out=False, **SMALL)
         return [
             {name: value for name, value in run.items() if name != "seconds"}
             for arm in found.results["arms"]

@@ -88,12 +88,10 @@ def headlines(results: dict[str, Any]) -> list[str]:
             f"{fastest['name']} needed the fewest passes over the rows to a validation loss of {target}: "
             f"{passes}" + (f", in {seconds}." if both else f"; {quickest['name']} the least time: {seconds}.")
         )
-    short = [
-        f"{arm['name']} {percent(round(arm['summary']['way_down'], 2))}"
-        for arm in arms
-        if arm["summary"]["way_down"] < SHORT and arm["summary"]["validation_loss"]["median"] is not None
-    ]
-    said += [f"Of the way down came only {', '.join(short)}."] if short else []
+    for arm in arms:
+        share = arm["summary"]["way_down"]
+        if share < SHORT and arm["summary"]["validation_loss"]["median"] is not None:
+            said.append(f"{arm['name']} came only {percent(round(share, 2))} of the way down.")
     failed = [arm for arm in arms if arm["summary"]["diverged"]]
     said += [
         f"{a['name']} diverged from {a['summary']['diverged']} of {len(a['runs'])} seeds." for a in failed
