@@ -114,7 +114,7 @@ def test_long_paths_are_thinned_and_end_at_the_end():
     assert result.path_steps[[0, 1, -1]].tolist() == [0, 3, 4999]
     assert result.path["y"][-1] == result.params["y"]
     again = ds.minimize(valley, START, step_size=1e-3, steps=30)
-    assert result.path["x"][:10].tolist() == again.path["x"][:30:3].tolist()
+    np.testing.assert_allclose(result.path["x"][:10], again.path["x"][:30:3], rtol=1e-5)
 
 
 def test_batches_have_paths_too():
@@ -127,10 +127,9 @@ def test_batches_have_paths_too():
 
 def test_a_loss_that_breaks_keeps_the_path_up_to_there():
     with pytest.raises(ds.NonFiniteError) as caught:
-        ds.minimize(
-            lambda x: -jnp.log(x), jnp.array(0.4), rule=ds.gradient_descent(), step_size=-0.0 + 1e38, steps=9
-        )
+        ds.minimize(jnp.sqrt, jnp.array(4.0), rule=ds.gradient_descent(), step_size=1.0, steps=40)
     result = caught.value.result
+    assert 5 < result.steps < 40
     assert len(result.path) == result.steps + 1
     assert result.path[-1] == result.params
 

@@ -38,6 +38,7 @@ FILES = {
     "model.safetensors",
     "model.json",
     "checkpoints",
+    "path",
     "report.html",
 }
 

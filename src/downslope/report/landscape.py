@@ -179,11 +179,10 @@ def surface_figure(plane: dict[str, Any]) -> go.Figure:
             x=_short(plane["x"]),
             y=_short(plane["y"]),
             z=heights,
-            text=_texts(plane),
             colorscale=GROUND,
             showscale=False,
+            hoverinfo="skip",
             lighting={"ambient": 0.7, "diffuse": 0.55, "specular": 0.05, "roughness": 0.9},
-            hovertemplate="loss %{text}<extra></extra>",
             name="loss",
         )
     ]

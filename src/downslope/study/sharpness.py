@@ -5,9 +5,9 @@
     0 ≤ λ_min           does it rise on every side?        then:  a minimum
 
 "Small" needs a measure. On the line along the gradient the loss is, to second order, a parabola of
-curvature κ = gᵀHg ∕ gᵀg, and its lowest point lies ‖g‖² ∕ 2κ below. That is how much one best step would
-still gain. A descent has settled when this is below a hundredth of the loss itself, or below what the
-arithmetic can tell.
+curvature κ = gᵀHg ∕ gᵀg, and its level point lies ‖g‖² ∕ 2|κ| away in height: below, where κ > 0, and
+that is how much one best step would still gain. A descent has settled when this is below a hundredth of
+the loss itself, or below what the arithmetic can tell.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from downslope.gradient.curvature import (
     loss_and_gradient_over,
 )
 
-SETTLED = 0.01  # the share of the loss that one best step may still gain
+SETTLED = 0.01  # the share of the loss that the level point along the gradient may be away
 VERDICTS = ("minimum", "flat minimum", "saddle", "maximum", "flat", "not settled")
 
 
@@ -118,7 +118,7 @@ def sharpness(
     found = Sharpness(
         value, norm, along, *ends[:2], ends.residuals, resolution, ends.products + 1, ends.converged, ""
     )
-    settled = norm <= noise or found.to_gain <= SETTLED * abs(value)
+    settled = norm <= noise or norm**2 <= 2 * abs(along) * SETTLED * abs(value)
     return Sharpness(**{**vars(found), "verdict": _verdict(found, settled)})
 
 

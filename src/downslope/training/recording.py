@@ -25,9 +25,10 @@ MOST_NUMBERS = 1_000_000  # of all points together
 def steps_per_point(params: Any, steps: int) -> int:
     """Return after how many steps a point is written down each time; 0: there are too many weights.
 
-    >>> two, million = np.zeros(2), np.zeros(10**6)
-    >>> steps_per_point(two, 500), steps_per_point(two, 5000), steps_per_point(million, 5)
-    (1, 3, 0)
+    >>> steps_per_point(np.zeros(2), 500), steps_per_point(np.zeros(2), 5000)
+    (1, 3)
+    >>> steps_per_point(np.zeros(10**6), 5)
+    0
     """
     size = pytrees.count(params)
     if size > MOST_WEIGHTS or size == 0:

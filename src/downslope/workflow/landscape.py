@@ -172,7 +172,7 @@ def _measured(surface: _Surface, kind: str, plane: Plane, axes: list[np.ndarray]
     losses = surface.losses(f"{kind} directions", plane, points).reshape(len(y), len(x))
     return {
         "kind": kind,
-        "explained": plane.explained,
+        "explained": None if plane.explained is None else list(plane.explained),
         "x": x.tolist(),
         "y": y.tolist(),
         "loss": [_finite(row) for row in losses],
