@@ -47,7 +47,7 @@ def named(label: str) -> dict[str, Any]:
     return {"aria-label": label}
 
 
-def control_id(page: str, name: Any, kind: str = "control") -> dict[str, Any]:
+def control_id(page: Any, name: Any, kind: str = "control") -> dict[str, Any]:
     """Return the identity of a control; its `name` is also its name in the address."""
     return {"page": page, "name": name, "kind": kind}
 

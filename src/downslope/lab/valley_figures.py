@@ -223,7 +223,7 @@ def _surface_base(surface: Surface) -> dict[str, Any]:
         "zaxis": {**axis, "title": {"text": ""}, "showticklabels": False},
         "aspectmode": "manual",
         "aspectratio": {"x": 1.15, "y": 1.15, "z": 0.7},
-        "camera": {"eye": {"x": -1.25, "y": -1.6, "z": 1.15}, "center": {"x": 0, "y": 0, "z": -0.1}},
+        "camera": {"eye": {"x": -1.1, "y": -1.5, "z": 1.5}, "center": {"x": 0, "y": 0, "z": -0.1}},
         "dragmode": "turntable",
     }
     layout = look.figure(
