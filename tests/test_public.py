@@ -22,6 +22,7 @@ HEAVY = (
     "plotly",
     "narwhals",
     "rich",
+    "dash",
 )
 
 

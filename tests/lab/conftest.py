@@ -25,17 +25,17 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
     def begin(folder: Path) -> str:
         listening = app.listen(0)
-        server = app.make_lab(folder, listening)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        lab = app.Lab(folder, listening)
+        thread = threading.Thread(target=lab.serve, daemon=True)
         thread.start()
-        open_labs.append((server, listening, thread))
+        open_labs.append((lab, listening, thread))
         return f"http://{app.HOST}:{listening.getsockname()[1]}"
 
     yield begin
-    for server, listening, thread in open_labs:
-        server.shutdown()
+    for lab, listening, thread in open_labs:
+        lab.stop()
         thread.join()
-        server.server_close()
+        lab.close()
         listening.close()
 
 

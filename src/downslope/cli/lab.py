@@ -29,16 +29,16 @@ def lab(
         raise RunFolderError(f"{runs}: no such folder; give the folder that holds your runs")
     import webbrowser
 
-    from downslope.lab.app import HOST, listen, make_lab
+    from downslope.lab.app import HOST, Lab, listen
 
     with listen(port) as listening:
         address = f"http://{HOST}:{listening.getsockname()[1]}/"
-        server = make_lab(runs, listening)
+        opened = Lab(runs, listening)
         print(f"The lab is open at {address}  (Ctrl-C ends it)", flush=True)
         if not no_browser:
             webbrowser.open(address)
         try:
-            server.serve_forever()  # until Ctrl-C, which it takes for its end
+            opened.serve()
         finally:
-            server.server_close()
+            opened.close()
         print("\nThe lab is closed.")

@@ -1,14 +1,14 @@
 """The lab as one Dash app: its frame, its three pages, and the loop that serves it on this machine."""
 
-import logging
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dash
 from dash import ClientsideFunction, Input, Output, State, dcc, html
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from downslope.errors import OptionError
 from downslope.lab import look, network, runs, safety, valley
@@ -16,6 +16,7 @@ from downslope.lab.library import Library
 from downslope.lab.shapes import Uploads
 
 HOST = "127.0.0.1"
+LONGEST_ANSWER_SECONDS = 60.0
 TITLES = {"/": "Valley", "/network": "Network", "/runs": "Runs"}
 
 
@@ -39,7 +40,6 @@ def create_app(folder: Path, port: int) -> dash.Dash:
             {"name": "viewport", "content": "width=device-width, initial-scale=1"},
         ],
     )
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request helps nobody
     library, uploads = Library(folder), Uploads()
     pages: dict[str, Callable[[str], Any]] = {
         "/": valley.layout,
@@ -114,6 +114,9 @@ def _connect_browser(app: dash.Dash) -> None:
 class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"  # one connection for many small requests
 
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Say nothing: a line per request helps nobody."""
+
 
 def listen(port: int) -> socket.socket:
     """Return a socket that listens on 127.0.0.1; port 0 takes any that is free.
@@ -130,8 +133,51 @@ def listen(port: int) -> socket.socket:
         ) from None
 
 
-def make_lab(folder: Path, listening: socket.socket) -> BaseWSGIServer:
-    """Return the server of the lab; its `serve_forever` serves it until it is interrupted."""
-    port = listening.getsockname()[1]
-    app = create_app(folder, port)
-    return make_server(HOST, port, app.server, threaded=True, request_handler=_Handler, fd=listening.fileno())
+class Lab:
+    """The lab's server: `serve` until Ctrl-C or `stop`, then `close`."""
+
+    def __init__(self, folder: Path, listening: socket.socket):
+        port = listening.getsockname()[1]
+        self._answers = _Answers(create_app(folder, port).server)
+        self._server = make_server(
+            HOST, port, self._answers, threaded=True, request_handler=_Handler, fd=listening.fileno()
+        )
+
+    def serve(self) -> None:
+        """Answer requests, each in a thread of its own; Ctrl-C ends it."""
+        self._server.serve_forever()
+
+    def stop(self) -> None:
+        """End `serve`, from another thread."""
+        self._server.shutdown()
+
+    def close(self) -> None:
+        """Finish the answers that are being computed, and give the port back."""
+        self._answers.finish()
+        self._server.server_close()
+
+
+class _Answers:
+    """Counts the answers in progress: a thread that still computes must not see the interpreter end."""
+
+    def __init__(self, application: Callable[..., Any]):
+        self._application, self._changed = application, threading.Condition()
+        self._count, self._is_over = 0, False
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        with self._changed:
+            if self._is_over:
+                start_response("503 Service Unavailable", [])
+                return []
+            self._count += 1
+        try:
+            return self._application(environ, start_response)
+        finally:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+
+    def finish(self) -> None:
+        with self._changed:
+            self._is_over = True
+            self._changed.wait_for(lambda: not self._count, timeout=LONGEST_ANSWER_SECONDS)

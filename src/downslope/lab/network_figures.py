@@ -121,7 +121,7 @@ def loss_figure(learner: Learner) -> dict[str, Any]:
             "mode": "lines",
             "x": list(range(0, len(learner.losses), stride)),
             "y": _finite(batches),
-            "line": {"color": theme.LIGHT["grid"], "width": 1},
+            "line": {"color": theme.LIGHT["line"], "width": 1},
             "name": "each batch",
             "hoverinfo": "skip",
         }

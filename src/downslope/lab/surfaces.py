@@ -37,6 +37,7 @@ class Surface:
         start: where a descent begins unless told otherwise.
         step_size: one at which plain descent behaves.
         minima: the known lowest points.
+        steps: after how many something has happened.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Surface:
     start: tuple[float, ...]
     step_size: float
     minima: tuple[tuple[float, ...], ...] = ()
+    steps: int = 100
 
     @property
     def dimension(self) -> int:
@@ -132,9 +134,10 @@ _TABLE = (
         _rosenbrock,
         (-2.0, 2.0),
         (-1.0, 3.0),
-        (-1.4, 2.4),
+        (-1.2, 1.0),
         0.001,
         ((1.0, 1.0),),
+        400,
     ),
     Surface(
         "himmelblau",
@@ -172,6 +175,7 @@ _TABLE = (
         (-3.6, 3.3),
         0.05,
         ((0.0, 0.0),),
+        200,
     ),
 )
 SURFACES: dict[str, Surface] = {surface.name: surface for surface in _TABLE}

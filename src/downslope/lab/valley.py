@@ -72,7 +72,7 @@ def defaults_for(name: str) -> dict[str, str]:
         for place in DESCENTS
         if (rule := DEFAULTS[f"rule-{place}"]) != NO_RULE
     }
-    return {**DEFAULTS, **rates, "starts": spelled(surface.start)}
+    return {**DEFAULTS, **rates, "starts": spelled(surface.start), "steps": str(surface.steps)}
 
 
 def spelled(point: tuple[float, ...]) -> str:
@@ -189,6 +189,7 @@ def connect(app: dash.Dash) -> None:
     @app.callback(
         *rates,
         Output(look.control_id(PAGE, "starts"), "value"),
+        Output(look.control_id(PAGE, "steps"), "value"),
         Input(look.control_id(PAGE, "surface"), "value"),
         *rules,
         State(look.control_id(PAGE, "reach"), "value"),
@@ -196,12 +197,12 @@ def connect(app: dash.Dash) -> None:
         prevent_initial_call=True,
     )
     def suit(name: str, *rest: Any) -> list[Any]:
-        """Give a new surface a start and step sizes that suit it, and a new rule its step size."""
+        """Give a new surface a start, steps and step sizes that suit it; a new rule its step size."""
         *chosen, reach, formula = rest
         try:
             surface, _ = read_surface({"surface": name, "reach": reach or "", "formula": formula or ""})
         except OptionError:
-            return [dash.no_update] * (len(DESCENTS) + 1)
+            return [dash.no_update] * (len(DESCENTS) + 2)
         changed = (dash.ctx.triggered_id or {}).get("name")
         sizes = [
             f"{suggested_step_size(rule, surface):g}"
@@ -209,7 +210,9 @@ def connect(app: dash.Dash) -> None:
             else dash.no_update
             for place, rule in zip(DESCENTS, chosen, strict=True)
         ]
-        return [*sizes, spelled(surface.start) if changed == "surface" else dash.no_update]
+        if changed != "surface":
+            return [*sizes, dash.no_update, dash.no_update]
+        return [*sizes, spelled(surface.start), str(surface.steps)]
 
     def in_browser(function: str, *wires: Any, **options: Any) -> None:
         app.clientside_callback(ClientsideFunction("lab", function), *wires, **options)
@@ -393,10 +396,10 @@ def verdict(path: Path) -> str:
     swings = ", swinging from side to side on the way" if turns > 0.5 else ""
     scale = max(float(abs(path.points).max()), 1e-3)
     best = float(path.losses.min())
-    near = path.losses <= best + 0.01 * (float(path.losses[0]) - best)
-    arrived = int(near.argmax())
+    is_far = path.losses > best + 0.01 * (float(path.losses[0]) - best)
+    arrived = int(is_far.nonzero()[0][-1]) + 1 if is_far.any() else 0
     if steps > 4 and lengths[-5:].max() < 5e-4 * scale:
-        return f"came to rest; within 1 % of it after {arrived} steps{swings}"
+        return f"came to rest; 99 % of the way down after {arrived} steps{swings}"
     if turns > 0.5:
         return "swings from side to side: the step size is at its limit"
     return "still on its way" if path.losses[-1] < path.losses[0] else "wanders about"

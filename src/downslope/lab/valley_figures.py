@@ -82,14 +82,14 @@ def _map_base(surface: Surface) -> dict[str, Any]:
             uirevision=surface.name,
             dragmode=False,
         )["layout"]
-        return {"data": [ground, minima], "layout": layout}
+        return look.packed([ground, minima], layout)
     shown = scaled(surface, heights)
     ground = {
         "type": "contour",
         "x": axes[0],
         "y": axes[1],
         "z": shown.astype(np.float32),
-        "customdata": _rounded(heights),
+        "customdata": heights.astype(np.float32),
         "colorscale": look.GROUND,
         "showscale": False,
         "ncontours": 18,
@@ -109,7 +109,7 @@ def _map_base(surface: Surface) -> dict[str, Any]:
         uirevision=surface.name,
         dragmode=False,
     )["layout"]
-    return {"data": [ground, minima], "layout": layout}
+    return look.packed([ground, minima], layout)
 
 
 def _trail(place: int, x: list[Any], y: list[Any], losses: list[Any], *, fine: bool) -> list[dict[str, Any]]:
@@ -153,7 +153,6 @@ def _trail(place: int, x: list[Any], y: list[Any], losses: list[Any], *, fine: b
         "marker": {"size": 13, "color": colour, "line": {"color": look.HALO, "width": 2}},
         "meta": {"role": "head"},
     }
-    # A head that shows all of its points when nothing says which one: the page always says.
     return [path, start, ball]
 
 
@@ -161,7 +160,7 @@ def surface_figure(surface: Surface, paths: Paths) -> dict[str, Any]:
     """Return the surface in three dimensions with the paths on it."""
     base = _surface_base(surface)
     data = list(base["data"])
-    ground = base["data"][0]["z"]
+    ground = scaled(surface, heights_of(surface)[-1])
     lift = 0.02 * float(np.nanmax(ground) - np.nanmin(ground) or 1.0)
     assert surface.y is not None
     for place, found in paths.items():
@@ -223,13 +222,13 @@ def _surface_base(surface: Surface) -> dict[str, Any]:
         "zaxis": {**axis, "title": {"text": ""}, "showticklabels": False},
         "aspectmode": "manual",
         "aspectratio": {"x": 1.15, "y": 1.15, "z": 0.7},
-        "camera": {"eye": {"x": -1.25, "y": -1.6, "z": 1.15}, "center": {"x": 0, "y": 0, "z": -0.1}},
+        "camera": {"eye": {"x": -1.1, "y": -1.5, "z": 1.5}, "center": {"x": 0, "y": 0, "z": -0.1}},
         "dragmode": "turntable",
     }
     layout = look.figure(
         440, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene=scene, uirevision=surface.name, showlegend=False
     )["layout"]
-    return {"data": [ground], "layout": layout}
+    return look.packed([ground], layout)
 
 
 def loss_figure(paths: Paths) -> dict[str, Any]:

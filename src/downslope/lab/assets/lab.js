@@ -25,7 +25,8 @@
   // A trace whose meta says "path" is shown up to a step, one that says "head" at that step alone.
   function upTo(trace, step) {
     const role = trace.meta && trace.meta.role;
-    if (!role || step === null || step === undefined) return trace;
+    if (!role) return trace;
+    if (step === null || step === undefined) step = trace.x.length - 1;
     const first = role === "head" ? Math.min(step, trace.x.length - 1) : 0;
     const cut = { ...trace };
     for (const axis of ["x", "y", "z", "customdata"]) {
@@ -60,7 +61,7 @@
 
   // ---- playing ---------------------------------------------------------------------------------------
   let playing = null; // the timer of the valley's animation
-  const valley = { step: 0, last: 0 };
+  const valley = { step: 0, last: 0, painted: null };
   function pause() {
     clearTimeout(playing);
     playing = null;
@@ -99,6 +100,7 @@
         }
         pause();
         learn(false);
+        valley.painted = null;
         set("position", { data: null });
         return darkPreferred.matches;
       },
@@ -137,7 +139,9 @@
       },
       show_step(step) {
         valley.step = Number(step);
-        return [valley.step, `step ${valley.step} of ${valley.last}`];
+        const isShown = valley.step === valley.painted; // else every figure would be drawn twice
+        valley.painted = valley.step;
+        return [isShown ? same() : valley.step, `step ${valley.step} of ${valley.last}`];
       },
       play(clicks) {
         if (!clicks) return same();
