@@ -99,7 +99,9 @@ def what_happened(contents: RunContents) -> str:
     if summary.get("stopped_because"):
         parts[0] += f": {shortened(summary['stopped_because'], 300).rstrip('.')}"
     if is_number(summary.get("best_epoch")):
-        parts.append(f"The weights kept are those of epoch {number(summary['best_epoch'])}, the best")
+        parts.append(
+            f"The weights kept are those of epoch {number(summary['best_epoch'])}{_why_kept(contents)}"
+        )
     seconds = summary.get("seconds", {})
     devices = grouped(summary.get("devices", []))
     if is_number(seconds.get("total")):
@@ -107,6 +109,18 @@ def what_happened(contents: RunContents) -> str:
             f"The whole run took {duration(seconds['total'])}" + (f" on {devices}" if devices else "")
         )
     return ". ".join(parts) + "."
+
+
+def _why_kept(contents: RunContents) -> str:
+    """Return why the weights of that epoch: of the lowest validation loss, or annealed and about as good."""
+    history, kept = contents.history, contents.summary["best_epoch"]
+    losses = history.get("validation_loss", [])
+    measured = {
+        epoch: loss for epoch, loss in zip(history["epoch"], losses, strict=False) if loss is not None
+    }
+    if kept in measured and measured[kept] > min(measured.values()):
+        return ": fully annealed, and no earlier ones were better by more than chance"
+    return ", the best"
 
 
 def cost_story(contents: RunContents) -> str:

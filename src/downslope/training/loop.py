@@ -353,8 +353,7 @@ class _Session:
 
         def measure(state: Any) -> np.ndarray:
             weights = self._averaged(state, self.data, self._stretch(0))
-            answers = [self.problem.evaluation(*weights, batch)[1] for batch in batches]
-            return np.concatenate([np.asarray(losses, np.float64) for losses in answers])[:n_rows]
+            return self._losses(weights, batches)[:n_rows]
 
         return make_trials(
             run,
@@ -427,18 +426,18 @@ class _Session:
         if pacing is None or pacing.named or self.problem.validation is None or not progress.history:
             return
         end = self.weights()
-        gap, error = paired_gap(*map(self._validation_losses, (end, self.kept)), self._validation_weights)
+        losses, of_kept = (self._losses(weights, self.validation) for weights in (end, self.kept))
+        counts = np.concatenate([np.asarray(batch.weights, np.float64) for batch in self.validation])
+        gap, error = paired_gap(losses, of_kept, counts)
         if math.isfinite(gap) and gap <= error and progress.best_epoch < progress.epoch:
             self.kept, progress.best_epoch = end, progress.epoch
             progress.best_loss = progress.history[-1]["validation_loss"]
 
-    def _validation_losses(self, weights: tuple[Any, Any]) -> np.ndarray:
-        answers = [self.problem.evaluation(*weights, batch)[1] for batch in self.validation]
+    def _losses(self, weights: tuple[Any, Any], batches: list[Batch]) -> np.ndarray:
+        """Return the loss of each row of batches made by `cut`, with their padding."""
+        params, model_state = weights
+        answers = [self.problem.evaluation(params, model_state, batch)[1] for batch in batches]
         return np.concatenate([np.asarray(losses, np.float64) for losses in answers])
-
-    @property
-    def _validation_weights(self) -> np.ndarray:
-        return np.concatenate([np.asarray(batch.weights, np.float64) for batch in self.validation])
 
     def _anneal(self, end: float) -> None:
         self.progress.phases = {"decay_from": float(self.steps_done), "end": float(end)}

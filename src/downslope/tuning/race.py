@@ -130,7 +130,7 @@ class Race:
                 continue
             if self.trials.interrupted():
                 return False
-            self.trials.say(f"learning rate {arm.learning_rate:.2g}: {place + 1} of {len(self.arms)}")
+            self.trials.say(f"choosing the rate: {arm.learning_rate:g} ({place + 1} of {len(self.arms)})")
             self._score(arm, age)
         self._drop()
         return True

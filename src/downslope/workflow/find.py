@@ -54,8 +54,8 @@ class LearningRateCurve:
 
     def figure(self) -> go.Figure:
         """Return the curve with the suggestions marked on it, for a notebook."""
-        curves = [array.tolist() for array in (self.learning_rates, self.losses, self.smoothed)]
-        return range_test_figure(*curves, self.suggestions)
+        rates, losses = self.learning_rates.tolist(), self.losses.tolist()
+        return range_test_figure(rates, losses, self.smoothed.tolist(), self.suggestions)
 
     def save(self, path: str | Path) -> None:
         """Write the figure as one HTML file that needs no network."""
