@@ -51,9 +51,11 @@ def render_report(contents: RunContents) -> str:
     """Return the report of a run as the text of one HTML page."""
     cost = panels.cost_panel(contents)
     drive = list(panels.drive_panels(contents))
+    layers = list(panels.layer_panels(contents))
+    importance = panels.importance_panel(contents)
     confusion = panels.confusion_panel(contents)
     results = list(panels.result_panels(contents))
-    shown = [panel for panel in (cost, *drive, confusion, *results) if panel]
+    shown = [panel for panel in (cost, *drive, *layers, confusion, *results, importance) if panel]
     scripts = [get_plotlyjs(), _asset("page.js")]
     return (
         _environment()
@@ -67,6 +69,9 @@ def render_report(contents: RunContents) -> str:
             metrics=tables.metrics_table(contents),
             cost=cost,
             drive=drive,
+            layers=layers,
+            importance=importance,
+            findings=sentences.findings(contents),
             confusion=confusion,
             classes=tables.class_table(contents),
             results=results,

@@ -26,7 +26,7 @@ from downslope.training.checkpoint import Checkpoints
 from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation, cut, evaluate
 from downslope.training.events import Event, Listener, tell
-from downslope.training.guard import LONGEST, Guard, Guarding, Snapshot, Trouble
+from downslope.training.guard import LONGEST, UNGUARDED, Guard, Guarding, Snapshot, Trouble
 from downslope.training.interrupt import interrupts
 from downslope.training.layers import layer_names
 from downslope.training.progress import Progress, finite_or_none
@@ -66,7 +66,7 @@ class Plan:
     micro_batches: int = 1
     plateau: Plateau | None = None
     devices: Devices = ONE_DEVICE
-    guard: Guard = Guard(roll_backs=0)
+    guard: Guard = UNGUARDED
 
     @property
     def lanes(self) -> int:
@@ -177,7 +177,9 @@ class _Session:
         self.data = plan.devices.place_data(problem.train)
         self._compile()
         self.kept = self.weights()
-        self.guarding = Guarding(plan.guard, math.inf if (start := self.progress.start_loss) is None else start)
+        self.guarding = Guarding(
+            plan.guard, math.inf if (start := self.progress.start_loss) is None else start
+        )
         self._snapshot_if_due()
         self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
         self.seconds_before = 0.0
@@ -292,7 +294,7 @@ class _Session:
         progress = self.progress
         row = self._row()
         if row["train_loss"] is None:
-            what = "float16 overflowed in every step of the epoch: all were skipped, with a smaller loss scale each"
+            what = "float16 overflowed in every step of the epoch: all were skipped, each for a smaller loss scale"
             self._tell("skipped", what)
         if self.problem.validation is not None:
             measured = evaluate(
@@ -537,7 +539,7 @@ def _weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tup
 def _restarted(
     rule: Rule, step: Any, params: Any, multiplier: Any, loss_scale: Any, line_search: Any
 ) -> TrainState:
-    """Return the state at `step` with the rule's memory cleared, and shorter first trials of a line search."""
+    """Return the state at `step`, the rule's memory cleared, a line search beginning with shorter trials."""
     shorter = jax.tree.map(lambda size: (size * multiplier).astype(size.dtype), line_search)
     return TrainState(step, params, None, rule.init(params), loss_scale, shorter)
 
