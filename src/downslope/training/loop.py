@@ -294,7 +294,7 @@ class _Session:
         progress = self.progress
         row = self._row()
         if row["train_loss"] is None:
-            what = "float16 overflowed in every step of the epoch: all were skipped, each for a smaller loss scale"
+            what = "float16 overflowed in every step of the epoch; all were skipped, to lower the loss scale"
             self._tell("skipped", what)
         if self.problem.validation is not None:
             measured = evaluate(
