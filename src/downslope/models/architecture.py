@@ -8,7 +8,7 @@ from downslope.errors import RunFolderError
 from downslope.models.functional import Model, from_nnx
 from downslope.models.layers import Columns
 from downslope.models.linear import Linear
-from downslope.models.mlp import MLP
+from downslope.models.mlp import MLP, HiddenLayers
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,15 @@ class Architecture:
         """Return the network as an (init, apply) pair."""
         if self.model == "linear":
             return from_nnx(lambda rngs: Linear(self.columns, self.n_outputs, rngs=rngs))
+        return self._perceptron(MLP)
+
+    def hidden_layers(self) -> Model | None:
+        """Return the hidden layers' answers as a `Model` with the same weights; None without such layers."""
+        return self._perceptron(HiddenLayers) if self.model == "mlp" and self.hidden else None
+
+    def _perceptron(self, kind: type[MLP]) -> Model:
         return from_nnx(
-            lambda rngs: MLP(
+            lambda rngs: kind(
                 self.columns,
                 self.n_outputs,
                 hidden=self.hidden,

@@ -65,8 +65,13 @@ class MLP(nnx.Module):
         )
 
     def __call__(self, inputs: Any, mask: Any = None) -> Float[Array, "batch outputs"]:
+        return self.output(self.hidden_layers(inputs, mask)[-1])
+
+    def hidden_layers(self, inputs: Any, mask: Any = None) -> list[Float[Array, "batch units"]]:
+        """Return what each hidden layer answers, after the table's own inputs."""
         real = None if mask is None else _real_rows(mask)
         x = self.input(inputs)  # (batch, columns)
+        answers = [x]
         for layer, linear in enumerate(self.linears):
             x = linear(x)  # (batch, hidden)
             if self.batch_norms:
@@ -79,7 +84,15 @@ class MLP(nnx.Module):
             x = self.activation(x)
             if self.dropout is not None:
                 x = self.dropout(x)
-        return self.output(x)
+            answers.append(x)
+        return answers
+
+
+class HiddenLayers(MLP):
+    """The same network up to its last hidden layer, to look inside."""
+
+    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+        return self.hidden_layers(inputs, mask)[1:]
 
 
 def _real_rows(mask: Float[Array, " batch"]) -> Bool[Array, "batch 1"]:

@@ -3,6 +3,7 @@
 config.json       required   every option, the resolved ones too
 summary.json      required   the result
 history.parquet   required   one row per epoch
+layers.parquet    optional   one row per epoch and layer
 events.jsonl      optional   what happened on the way
 encoding.json     optional   its "describe" list: what the columns became
 evaluation.json   optional   predictions on the test split, counted
@@ -56,6 +57,7 @@ class RunContents:
     landscape: dict[str, Any] | None = None
     line: dict[str, Any] | None = None
     sharpness: dict[str, Any] | None = None
+    layers: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_contents(folder: Path) -> RunContents:
@@ -84,6 +86,7 @@ def read_contents(folder: Path) -> RunContents:
         landscape=_optional(folder / "landscape.json", _read_object),
         line=_optional(folder / "line.json", _read_object),
         sharpness=_optional(folder / "sharpness.json", _read_object),
+        layers=_optional(folder / "layers.parquet", _read_layers) or [],
     )
 
 
@@ -161,6 +164,14 @@ def _read_history(path: Path) -> dict[str, list[Any]]:
     return history
 
 
+def _read_layers(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, f"not Parquet: {str(error).splitlines()[0]}") from None
+    return [row for row in rows if is_number(row.get("epoch")) and isinstance(row.get("layer"), str)]
+
+
 def _read_events(path: Path) -> list[dict[str, Any]]:
     lines = [line for line in _read_text(path).splitlines() if line.strip()]
     events = []
@@ -189,6 +200,7 @@ def _checked_evaluation(path: Path) -> dict[str, Any]:
     for group, names in (
         ("reliability", ("confidence", "accuracy", "count")),
         ("roc", ("fpr", "tpr")),
+        ("importance", ("columns", "rise", "spread")),
         (None, ("actual", "predicted")),
     ):
         lists = evaluation.get(group) if group else evaluation

@@ -12,7 +12,7 @@ from downslope.report.theme import LIGHT, as_text, figure
 MAX_POINTS = 2000
 """Longer histories are thinned to this many evenly spaced epochs, to keep the page light."""
 
-QUIET_EVENTS = frozenset({"best", "checkpoint"})
+QUIET_EVENTS = frozenset({"best", "checkpoint", "compiled", "finished", "resumed"})
 """Too frequent to be marked on the cost; they stand in the table of events."""
 
 History = dict[str, list[Any]]
@@ -75,6 +75,31 @@ def gradient_norm_figure(history: History) -> go.Figure:
     """Return the length of the gradient per epoch; on a log scale where all are positive."""
     norms = history["gradient_norm"]
     return _single(history, "gradient_norm", "‖gradient‖", log_axis(norms, spans(norms, factor=20)))
+
+
+def layers_figure(layers: Sequence[dict[str, Any]], column: str, title: str) -> go.Figure:
+    """Return one line per layer, per epoch; of many layers, evenly chosen ones, the first and the last."""
+    names = list(dict.fromkeys(row["layer"] for row in layers))
+    colours = [LIGHT["accent"], *(LIGHT[f"layer_{number}"] for number in range(1, 6))]
+    if len(names) > len(colours):
+        last = len(colours) - 1
+        names = [names[round(place * (len(names) - 1) / last)] for place in range(len(colours))]
+    traces, values = [], []
+    for name, colour in zip(names, colours, strict=False):
+        points = [row for row in layers if row["layer"] == name and is_number(row.get(column))]
+        kept = thinned({key: [row[key] for row in points] for key in ("epoch", column)}, limit=500)
+        traces.append(_curve(kept, column, as_text(name, 24), colour))
+        values += kept[column]
+    epochs = {"epoch": sorted({row["epoch"] for row in layers})}
+    return figure(
+        *traces,
+        height=300,
+        xaxis=epoch_axis(epochs),
+        yaxis={"title": {"text": title}, **log_axis(values, spans(values, factor=5))},
+        margin={"l": 56, "r": 12, "t": 40, "b": 44},
+        showlegend=True,
+        hovermode="x unified",
+    )
 
 
 def spans(values: Sequence[Any], factor: float) -> bool:

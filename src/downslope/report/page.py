@@ -52,10 +52,14 @@ def render_report(contents: RunContents) -> str:
     cost = panels.cost_panel(contents)
     drive = list(panels.drive_panels(contents))
     race = panels.race_panel(contents)
+    layers = list(panels.layer_panels(contents))
+    ground = list(landscape.ground_panels(contents))
+    importance = panels.importance_panel(contents)
     confusion = panels.confusion_panel(contents)
     results = list(panels.result_panels(contents))
-    ground = list(landscape.ground_panels(contents))
-    shown = [panel for panel in (cost, *drive, race, *ground, confusion, *results) if panel]
+    shown = [
+        panel for panel in (cost, *drive, race, *layers, *ground, confusion, *results, importance) if panel
+    ]
     scripts = [get_plotlyjs(), _asset("page.js")]
     return (
         _environment()
@@ -72,6 +76,9 @@ def render_report(contents: RunContents) -> str:
             race=race,
             ground=ground,
             curvature=landscape.curvature_words(contents),
+            layers=layers,
+            importance=importance,
+            findings=sentences.findings(contents),
             confusion=confusion,
             classes=tables.class_table(contents),
             results=results,

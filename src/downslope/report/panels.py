@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from downslope.report import figures, race, results
 from downslope.report.contents import RunContents
-from downslope.report.formatting import number, shortened
+from downslope.report.formatting import counted, is_number, number, shortened
 from downslope.report.sentences import commonest_mistake, cost_story
 
 
@@ -47,6 +47,19 @@ _READING = {
     ),
     "gradient-norm": (
         "How steep the slope is. Falling: nearing flat ground. A sudden peak: a step went too far."
+    ),
+    "layer-gradients": (
+        "How strongly each layer is pulled. One line far below the others: that layer hardly learns "
+        "(vanishing); one that shoots up: exploding."
+    ),
+    "layer-updates": (
+        "How far one step moves the weights of a layer, next to their size. Around 0.001 is usual; above "
+        "0.1 the steps tear the weights about, below 0.00001 nothing moves."
+    ),
+    "dead-units": "Units that answer the same to every row have nothing left to learn from.",
+    "importance": (
+        "Each column was shuffled among the rows, three times: the more the loss rises, the more the network "
+        "relies on it. Lines show the spread. Columns that say the same share their importance."
     ),
     "metric": (
         "The {metric} on rows held back from learning, after each epoch; higher is better, 1 is perfect."
@@ -132,6 +145,48 @@ def race_panel(contents: RunContents) -> Panel | None:
         figure=race.race_figure(found),
         story=race.race_story(found),
         reading=race.race_reading(found),
+    )
+
+
+def layer_panels(contents: RunContents) -> Iterator[Panel]:
+    """Yield what each layer saw: gradients, updates, and units that died."""
+    for column, name, title, axis in (
+        ("gradient_norm", "layer-gradients", "Gradient norm by layer", "‖gradient‖"),
+        ("update_ratio", "layer-updates", "Update-to-weight ratio by layer", "‖update‖ / ‖weights‖"),
+    ):
+        if any(is_number(row.get(column)) for row in contents.layers):
+            drawn = figures.layers_figure(contents.layers, column, axis)
+            yield Panel(name=name, title=title, figure=drawn, reading=_READING[name])
+    dead = contents.summary.get("dead_units")
+    shares = [(k, v) for k, v in dead.items() if is_number(v)] if isinstance(dead, dict) else []
+    if shares:
+        all_alive = max(share for _, share in shares) == 0
+        yield Panel(
+            name="dead-units",
+            title="Units that died",
+            figure=results.dead_figure(shares),
+            story="None: every unit reacts to the rows." if all_alive else "",
+            reading=_READING["dead-units"],
+        )
+
+
+def importance_panel(contents: RunContents) -> Panel | None:
+    """Return which inputs matter, if the run has measured it."""
+    evaluation = contents.evaluation or {}
+    found = evaluation.get("importance")
+    if not found or not found["columns"]:
+        return None
+    total, shown = len(found["columns"]), results.MAX_COLUMNS
+    story = f"The {shown} most important of {total} columns." if total > shown else ""
+    if found.get("left_out"):
+        story += f" {counted(found['left_out'], 'column')} could not be measured in time."
+    return Panel(
+        name="importance",
+        title=f"Which inputs matter ({shortened(evaluation.get('split', 'test'), 20)} rows)",
+        figure=results.importance_figure(found["columns"], found["rise"], found["spread"]),
+        story=story.strip(),
+        reading=_READING["importance"],
+        max_width=760,
     )
 
 

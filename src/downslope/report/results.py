@@ -12,6 +12,7 @@ MAX_CLASSES_WITH_TEXT = 30
 MAX_CLASSES = 60
 """More classes than this make a confusion matrix nobody can read; the table by class remains."""
 MAX_POINTS = 2000
+MAX_COLUMNS = 20
 
 
 def confusion_figure(classes: Sequence[Any], confusion: Sequence[Sequence[float]]) -> go.Figure:
@@ -163,6 +164,64 @@ def reliability_figure(confidence: Sequence[Any], accuracy: Sequence[Any], count
             "tickformat": ".0%",
             "range": [0, 1.02],
             "nticks": 6,
+        },
+        **_PLAIN,
+    )
+
+
+def importance_figure(columns: Sequence[Any], rise: Sequence[Any], spread: Sequence[Any]) -> go.Figure:
+    """Return how much the loss rises when each column is shuffled, the most important on top."""
+    rows = [
+        (as_text(name, 26), mean, off)
+        for name, mean, off in zip(columns, rise, spread, strict=True)
+        if is_number(mean) and is_number(off)
+    ][:MAX_COLUMNS]
+    return figure(
+        go.Bar(
+            x=[float(f"{mean:.5g}") for _, mean, _ in rows],
+            y=list(range(len(rows))),
+            orientation="h",
+            marker={"color": LIGHT["accent"]},
+            error_x={
+                "type": "data",
+                "array": [float(f"{off:.3g}") for *_, off in rows],
+                "color": LIGHT["muted"],
+                "thickness": 1,
+                "width": 3,
+            },
+            text=[name for name, *_ in rows],
+            textposition="none",
+            hovertemplate="%{text}<br>loss + %{x:.3~g}<extra></extra>",
+        ),
+        height=24 * len(rows) + 90,
+        xaxis={"title": {"text": "the loss rises by"}, "nticks": 6, "zeroline": True},
+        yaxis={
+            "tickmode": "array",
+            "tickvals": list(range(len(rows))),
+            "ticktext": [name for name, *_ in rows],
+            "autorange": "reversed",
+            "showgrid": False,
+        },
+        **_PLAIN,
+    )
+
+
+def dead_figure(shares: Sequence[tuple[str, float]]) -> go.Figure:
+    """Return the share of dead units by hidden layer."""
+    highest = max((share for _, share in shares), default=0.0)
+    return figure(
+        go.Bar(
+            x=[as_text(name, 20) for name, _ in shares],
+            y=[round(share, 5) for _, share in shares],
+            marker={"color": LIGHT["accent"]},
+            hovertemplate="%{x}: %{y:.1%}<extra></extra>",
+        ),
+        height=300,
+        xaxis={"title": {"text": ""}, "type": "category"},
+        yaxis={
+            "title": {"text": "units that died"},
+            "tickformat": ".0%",
+            "range": [0, max(0.1, min(1.0, 1.2 * highest))],
         },
         **_PLAIN,
     )

@@ -14,6 +14,7 @@ from downslope.report.formatting import (
     percent,
     shortened,
 )
+from downslope.study.diagnosis import diagnose
 
 SPLITS = ("test", "validation", "train")
 """From the most to the least honest place to judge a model."""
@@ -121,6 +122,19 @@ def _why_kept(contents: RunContents) -> str:
     if kept in measured and measured[kept] > min(measured.values()):
         return ": fully annealed, and no earlier ones were better by more than chance"
     return ", the best"
+
+
+def findings(contents: RunContents) -> list[tuple[bool, str, str]]:
+    """Return (is an alarm, what was found, what to do next), the diagnosis of the descent."""
+    found = diagnose(contents.history, contents.summary, layers=contents.layers, events=contents.events)
+    return [
+        (finding.alarm, _capital(shortened(finding.words, 400)), _capital(shortened(finding.next_step, 300)))
+        for finding in found
+    ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def cost_story(contents: RunContents) -> str:

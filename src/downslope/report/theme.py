@@ -22,6 +22,11 @@ LIGHT = {
     "cell": "#f4f6f9",
     "cell_full": "#1a6fc9",
     "wash": "rgba(11,102,195,0.09)",
+    "layer_1": "#0a7d6c",
+    "layer_2": "#a0590b",
+    "layer_3": "#8a3fb0",
+    "layer_4": "#c2356b",
+    "layer_5": "#4f6d0c",
 }
 DARK = {
     "paper": "#14171b",
@@ -34,6 +39,11 @@ DARK = {
     "cell": "#1c2127",
     "cell_full": "#4a9bf0",
     "wash": "rgba(109,179,255,0.12)",
+    "layer_1": "#4fd1bd",
+    "layer_2": "#f0ab55",
+    "layer_3": "#cf9bf0",
+    "layer_4": "#ff8fb3",
+    "layer_5": "#b5d45a",
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 

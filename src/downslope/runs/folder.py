@@ -157,6 +157,17 @@ def append_event(folder: Path, event: Mapping[str, Any]) -> None:
         file.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """Read events.jsonl; a line that is not whole, or no file, is passed over."""
+    path, events = folder / "events.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
+
+
 def history_table(rows: list[dict[str, Any]]) -> pa.Table:
     """Return the history as a table with one row per epoch."""
     return pa.Table.from_pylist(rows, schema=HISTORY_SCHEMA)

@@ -1,0 +1,1 @@
+"""Looking at a descent, from what it left on disk."""

@@ -1,12 +1,13 @@
 """The guard: when a descent goes wrong, it goes back, and on with smaller steps.
 
 Two things are taken for trouble: a loss that is not a number, and a loss that rises far outside of what
-it has lately been and stays there, or comes back there again and again. A single spike is not: the next steps bring it down by themselves.
+it has lately been and stays there, or comes back there again and again. A single spike is not: the next
+steps bring it down by themselves.
 
-    roll back to weights from before the trouble;  rate ← rate / 2;  momentum ← 0;  the rate rises again from 0
+    roll back to weights from before;  rate ← rate / 2;  momentum ← 0;  the rate rises again from 0
 
 After three roll-backs the next of the alternative rates is taken, if there is one; after the last the
-descent stops with the best weights it has. A roll-back is forgiven once the loss falls lower than before it.
+descent stops with the best weights it has.
 
 All decisions are functions of the losses in their order, never of when the host happens to look, so the
 same seed gives the same roll-backs. The rate is an argument of the compiled step: nothing is compiled anew.
@@ -16,7 +17,6 @@ https://arxiv.org/abs/2205.01068, section 2.5.
 """
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,12 +30,12 @@ SPREADS = 3.0  # how far outside, in units of the range of the recent levels
 LOST = 0.5  # and: how much of what the descent had gained is lost
 RELATIVE = 0.1  # and: how large the rise is, next to the level
 ABOVE_START = 2.0  # or: how far above the loss of the start, next to it
-OFTEN = 4  # or: how many of the recent blocks were that far above it, without their highest losses
-TRIMMED = 4  # so many of them: an outlier among the rows is no divergence
+OFTEN = 3  # or: how many of the recent blocks were that far above it, without their highest losses
+TRIMMED = 2  # so many of them: an outlier among the rows is no divergence
 
 STEPS_PER_SNAPSHOT = 128  # between two snapshots, at least
 LONGEST = 4096  # epochs of more steps are also snapshotted inside, every so many
-SNAPSHOTS = 2
+SNAPSHOTS = 3  # the start, and the newest two
 WARM_STEPS = 100  # in which the rate rises again, at most; and at most a tenth of all
 
 
@@ -56,6 +56,9 @@ class Guard:
     def is_on(self) -> bool:
         """Whether anything is ever rolled back."""
         return self.roll_backs > 0
+
+
+UNGUARDED = Guard(roll_backs=0)
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,14 @@ class Watch:
         pending: losses of the block under way.
         levels: the medians of the latest blocks, oldest first.
         high: for each of these blocks, whether its mean was far above the start.
-        lowest: the lowest level so far; infinite before the first.
         finite: how many finite losses were seen.
-        below: a level that, once it is gone below, shows that all is well again; −infinity: none is awaited.
-        recovered: whether it was.
     """
 
     start: float
     pending: list[float] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)
     high: list[bool] = field(default_factory=list)
-    lowest: float = math.inf
     finite: int = 0
-    below: float = -math.inf
-    recovered: bool = False
 
     def see(self, losses: np.ndarray) -> Trouble | None:
         """Look at the losses of some more steps, float64 (steps,); those that are not finite are skipped."""
@@ -113,7 +110,6 @@ class Watch:
         for number, (level, mean) in enumerate(blocks, start=1):
             self.levels = [*self.levels[-(RECENT + SUSTAINED - 1) :], level]
             self.high = [*self.high[-(RECENT - 1) :], mean > self._far_above_start]
-            self.lowest, self.recovered = min(self.lowest, level), self.recovered or level < self.below
             usual = self._risen_from()
             if usual is not None:
                 steps = int(places[number * BLOCK - waiting - 1]) + 1
@@ -154,19 +150,12 @@ class Watch:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as JSON knows it."""
-        return {**asdict(self), "lowest": _or_none(self.lowest), "below": _or_none(self.below)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Watch":
         """Read what `to_json` wrote."""
-        watch = cls(**copy.deepcopy(content))
-        watch.lowest = math.inf if watch.lowest is None else watch.lowest
-        watch.below = -math.inf if watch.below is None else watch.below
-        return watch
-
-
-def _or_none(number: float) -> float | None:
-    return number if math.isfinite(number) else None
+        return cls(**copy.deepcopy(content))
 
 
 def _cut(losses: np.ndarray) -> tuple[list[tuple[float, float]], np.ndarray]:
@@ -219,7 +208,7 @@ class Guarding:
         watch: what it has seen.
         multiplier: of the learning rate.
         warm_from: the step before which the rate began to rise again; None: never yet.
-        roll_backs: at this rate, not counting those that are forgiven.
+        roll_backs: at this rate.
         alternatives_taken: how many.
     """
 
@@ -236,10 +225,7 @@ class Guarding:
         if not self.guard.is_on:
             self.watch.finite += int(np.isfinite(losses).sum())
             return None
-        trouble = self.watch.see(losses)
-        if self.watch.recovered:
-            self.roll_backs = 0
-        return trouble
+        return self.watch.see(losses)
 
     def wants_snapshot(self, step: int) -> bool:
         """Whether `step`, at which a snapshot may be taken, is worth one."""
@@ -250,9 +236,10 @@ class Guarding:
         )
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot, and forget all but the newest two."""
+        """Keep a snapshot, and forget all but the start and the newest two."""
         snapshot.facts = {**copy.deepcopy(snapshot.facts), "watch": self.watch.to_json()}
-        self._snapshots = [*self._snapshots[-(SNAPSHOTS - 1) :], snapshot]
+        start, others = self._snapshots[:1], self._snapshots[1:]
+        self._snapshots = [*start, *others[-(SNAPSHOTS - 2) :], snapshot]
 
     def forget_snapshots(self) -> None:
         """Keep none: the descent goes on from elsewhere."""
@@ -279,20 +266,24 @@ class Guarding:
         else:
             return None
         self.multiplier *= factor
-        snapshot = self._before(steps_done - 1 if trouble.kind != "diverged" else steps_done)
-        below = min(self.watch.lowest, self.watch.start)
+        snapshot = self._before(steps_done, fresh=kind == "other-rate")
         self.watch = Watch.from_json(snapshot.facts["watch"])
-        self.watch.below, self.watch.recovered = below, False
         self.warm_from = snapshot.step
         rate = f"{learning_rate * factor:.3g}"
         new = f"another learning rate, {rate}" if words else f"half the learning rate, {rate}"
         return Action(kind, snapshot, f"{words} back to step {snapshot.step:,} with {new}".strip(", "))
 
-    def _before(self, steps_done: int) -> Snapshot:
-        """Return the newest snapshot from before the trouble began; the next trouble goes further back."""
+    def _before(self, steps_done: int, fresh: bool) -> Snapshot:
+        """Return the newest snapshot from before the trouble began; the next trouble goes further back.
+
+        Where a rate is given up, what it has reached is too, unless it was worth something.
+        """
         began = steps_done - SUSTAINED * BLOCK
         older = [snapshot for snapshot in self._snapshots if snapshot.step <= began]
         chosen = older[-1] if older else self._snapshots[0]
+        reached = chosen.facts["watch"]["levels"]
+        if fresh and not (reached and reached[-1] < LOST * self.watch.start):
+            chosen = self._snapshots[0]
         self._snapshots = [s for s in self._snapshots if s.step < chosen.step] or [chosen]
         return chosen
 

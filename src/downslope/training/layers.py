@@ -31,3 +31,16 @@ def layer_norms(tree: Any) -> Float[Array, " layers"]:
 
 def _layer(path: str) -> str:
     return path.rpartition("/")[0] or path
+
+
+def dead_units(answers: list[Float[Array, "rows units"]]) -> Float[Array, " layers"]:
+    """Return the share of units in each layer that answer the same to every row.
+
+    A unit that varies a million times less than the liveliest of its layer says nothing either.
+    """
+
+    def share(layer: Array) -> Array:
+        ranges = jnp.max(layer, axis=0) - jnp.min(layer, axis=0)  # (units,)
+        return jnp.mean(ranges <= 1e-6 * jnp.max(ranges))
+
+    return jnp.stack([share(layer) for layer in answers])

@@ -29,7 +29,7 @@ from downslope.training.checkpoint import Checkpoints
 from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation, cut, evaluate
 from downslope.training.events import Event, Listener, tell
-from downslope.training.guard import LONGEST, Guard, Guarding, Snapshot, Trouble
+from downslope.training.guard import LONGEST, UNGUARDED, Guard, Guarding, Snapshot, Trouble
 from downslope.training.interrupt import interrupts
 from downslope.training.layers import layer_names
 from downslope.training.pacing import Pacing
@@ -77,7 +77,7 @@ class Plan:
     pacing: Pacing | None = None
     devices: Devices = ONE_DEVICE
     snapshots_per_epoch: int = 0
-    guard: Guard = Guard(roll_backs=0)
+    guard: Guard = UNGUARDED
 
     @property
     def lanes(self) -> int:
@@ -502,7 +502,7 @@ class _Session:
         progress = self.progress
         row = self._row()
         if row["train_loss"] is None:
-            what = "float16 overflowed in every step of the epoch: all were skipped, with a smaller loss scale each"
+            what = "float16 overflowed in every step of the epoch; all were skipped, to lower the loss scale"
             self._tell("skipped", what)
         if self.problem.validation is not None:
             measured = evaluate(
@@ -772,7 +772,7 @@ def _weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tup
 def _restarted(
     rule: Rule, step: Any, params: Any, multiplier: Any, loss_scale: Any, line_search: Any
 ) -> TrainState:
-    """Return the state at `step` with the rule's memory cleared, and shorter first trials of a line search."""
+    """Return the state at `step`, the rule's memory cleared, a line search beginning with shorter trials."""
     shorter = jax.tree.map(lambda size: (size * multiplier).astype(size.dtype), line_search)
     return TrainState(step, params, None, rule.init(params), loss_scale, shorter)
 

@@ -150,4 +150,4 @@ def _observe(trace: Trace, index: Array, loss: Array, gradient: Any) -> Trace:
         index % STEPS_PER_NORM == 0, norms, lambda: (trace.gradient_norms, trace.layer_gradients)
     )
     losses = trace.losses.at[index].set(loss.astype(jnp.float32))
-    return Trace(losses, *seen, trace.layer_ratios)
+    return Trace(losses, seen[0], seen[1], trace.layer_ratios)

@@ -23,7 +23,7 @@ from downslope.runs import folder as runs
 from downslope.stepsize.linesearch import LineSearch, backtracking
 from downslope.stepsize.plateau import reduce_on_plateau
 from downslope.training.devices import choose_devices
-from downslope.training.guard import Guard
+from downslope.training.guard import UNGUARDED, Guard
 from downslope.training.loop import Plan
 from downslope.training.pacing import PATIENCE, Pacing
 from downslope.workflow import defaults
@@ -199,7 +199,7 @@ def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepare
 def _guard(options: TrainOptions, rule: Rule) -> Guard:
     """Return the guard: where the rate was chosen by hand, the rule's own is what is left to try."""
     if not options.guard:
-        return Guard(roll_backs=0)
+        return UNGUARDED
     given = options.learning_rate
     too_bold = isinstance(given, int | float) and given > rule.learning_rate
     return Guard(alternatives=(rule.learning_rate,) if too_bold else ())

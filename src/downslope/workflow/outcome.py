@@ -83,6 +83,7 @@ def save(
     history: list[dict[str, Any]],
     layers: list[dict[str, Any]],
     measured: dict[str, Evaluated],
+    importance: dict[str, Any] | None = None,
 ) -> None:
     """Write everything into the run folder; summary.json last but the report, for it says: finished."""
     folder = job.folder
@@ -90,6 +91,8 @@ def save(
     split = next(name for name in ("test", "validation", "train") if name in measured)
     targets = np.asarray(job.prepared.rows[split].targets)
     drawn = measure.drawn(split, job.prepared.encoding, measured[split].predictions, targets)
+    if importance is not None:
+        drawn["importance"] = importance
     trained.save(folder)
     runs.write_history(folder, history)
     runs.write_layers(folder, layers)

@@ -18,14 +18,17 @@ from downslope.models.functional import is_network
 from downslope.runs import folder as runs
 from downslope.stepsize.phases import phased
 from downslope.stepsize.schedule import Schedule, schedule_by_name
+from downslope.study.diagnosis import diagnose, in_short
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.evaluate import cut, evaluate, make_evaluation
 from downslope.training.events import GUARD_KINDS, PASSING, Event, Listener
-from downslope.training.loop import Problem, descend, evaluation_size, run_key
+from downslope.training.layers import dead_units
+from downslope.training.loop import EVALUATION_ROWS, Problem, descend, evaluation_size, run_key
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import make_step
 from downslope.workflow import measure, outcome, words
 from downslope.workflow.display import Display
+from downslope.workflow.importance import permutation_importance
 from downslope.workflow.job import Job, new_job, resumed_job
 from downslope.workflow.options import options_from
 from downslope.workflow.run import Run
@@ -105,14 +108,15 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     words.announce(job, console)
     problem, state = problem_of(job)
     plan, chooser = choosing(job, state)
-    recorded: list[Listener] = []
+    heard = _Heard()
+    recorded: list[Listener] = [heard]
     checkpoints = None
     if job.folder is not None:
         if not job.resume:
             outcome.create(job.folder, job)
         checkpoints = Checkpoints(job.folder / "checkpoints")
         path = PathRecorder(job.folder, state.params)
-        recorded = [_Recorder(job.folder), path]
+        recorded = [heard, _Recorder(job.folder), path]
         plan = replace(plan, snapshots_per_epoch=path.snapshots_per_epoch(plan.epochs))
     with Display(console, words.METRIC_LABEL[prepared.encoding.task], job.plan.epochs) as display:
         descent = descend(
@@ -151,11 +155,29 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
             f"Try a learning rate of {descent.learning_rate / 10:g}"
         )
     summary = outcome.summary(job, descent, measured)
+    summary["dead_units"] = _dead_units(job, descent.params, descent.model_state, problem)
+    events = runs.read_events(job.folder) if job.folder is not None else heard.records
+    findings = diagnose(
+        runs.history_table(progress.history).to_pydict(), summary, layers=progress.layers, events=events
+    )
+    summary["diagnosis"] = [finding.to_json() for finding in findings]
+    held_out = next(name for name in ("test", "validation", "train") if name in measured)
+    important = None
+    if job.folder is not None:
+        important = permutation_importance(
+            problem.evaluation,
+            descent.params,
+            descent.model_state,
+            prepared.encoding,
+            prepared.rows[held_out],
+            size,
+            job.plan.seed,
+        )
     summary["seconds"]["total"] = time.monotonic() - began
     run = Run(trained, summary, runs.history_table(progress.history), job.folder)
     if job.folder is not None:
-        outcome.save(job, trained, summary, progress.history, progress.layers, measured)
-    words.conclude(run, console)
+        outcome.save(job, trained, summary, progress.history, progress.layers, measured, important)
+    words.conclude(run, console, in_short(findings, run.history.to_pydict()))
     if progress.failed:
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
         raise NonFiniteError(f"{progress.stopped_because}. The weights of {kept} were kept", run)
@@ -209,6 +231,32 @@ def _schedule(job: Job) -> Schedule:
         return phased()
     named = schedule_by_name(job.schedule, warmup=0.0 if job.schedule == "constant" else WARMUP)
     return phased(named) if job.raced else named
+
+
+def _dead_units(job: Job, params: Any, model_state: Any, problem: Problem) -> dict[str, float]:
+    """Return the share of dead units in each hidden layer on rows not trained on; {} for an own network."""
+    hidden = None if job.architecture is None else job.architecture.hidden_layers()
+    if hidden is None:
+        return {}
+    rows = problem.validation or problem.train
+    inputs = jax.tree.map(lambda array: array[:EVALUATION_ROWS], rows.inputs)
+
+    def shares(params: Any, model_state: Any, inputs: Any) -> Any:
+        return dead_units(hidden.apply(params, model_state, inputs, key=None, train=False)[0])
+
+    found = np.asarray(jax.jit(shares)(params, model_state, inputs))
+    return {f"hidden layer {number}": float(share) for number, share in enumerate(found, start=1)}
+
+
+class _Heard:
+    """Remembers what the guard did, for the diagnosis of a run that is not written down."""
+
+    def __init__(self):
+        self.records: list[dict[str, Any]] = []
+
+    def __call__(self, event: Event) -> None:
+        if event.kind in GUARD_KINDS:
+            self.records.append({"kind": event.kind, "step": event.step, "values": event.values})
 
 
 class _Recorder:

@@ -1,5 +1,7 @@
 """What is said before and after a training, in plain lines."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
@@ -50,7 +52,7 @@ def announce(job: Job, console: Console) -> None:
     )
 
 
-def conclude(run: Run, console: Console) -> None:
+def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
     """Say how it went, and where everything is."""
     summary = run.summary
     metrics = summary["metrics"]
@@ -70,6 +72,8 @@ def conclude(run: Run, console: Console) -> None:
         f"({seconds['train']:.1f} s of training, {seconds['compile']:.1f} s of compiling)",
     )
     console.print(table)
+    for label, line in zip(("found", ""), diagnosis, strict=False):
+        _say(console, label, line)
     if run.folder is not None:
         _say(console, "report", str(run.folder / "report.html"))
 

@@ -1,0 +1,153 @@
+"""Descents made to have each fault, and healthy ones."""
+
+import numpy as np
+import pytest
+
+from downslope.study.diagnosis import diagnose, in_short
+
+N = 40
+
+
+def history(train, validation=None, rates=None, norms=None, steps_per_epoch=20):
+    epochs = np.arange(1, len(train) + 1)
+    return {
+        "epoch": epochs.tolist(),
+        "step": (steps_per_epoch * epochs).tolist(),
+        "train_loss": list(train),
+        "validation_loss": [None] * len(train) if validation is None else list(validation),
+        "learning_rate": [1e-3] * len(train) if rates is None else list(rates),
+        "gradient_norm": [None] * len(train) if norms is None else list(norms),
+    }
+
+
+def names(*arguments, **options):
+    return [finding.name for finding in diagnose(*arguments, **options) if finding.alarm]
+
+
+def healthy(seed=0):
+    """Falls, flattens, is noisy, and is annealed."""
+    place = np.arange(N)
+    jitter = 1 + 0.03 * np.random.default_rng(seed).normal(size=N)
+    train = (2.3 * np.exp(-place / 4) + 0.05) * jitter
+    return train, (2.3 * np.exp(-place / 4) + 0.1) * jitter, 1e-3 * (1 + np.cos(np.pi * place / N)) / 2
+
+
+SUMMARY = {"loss_at_start": 2.4, "batch_size": 32, "rows": {"train": 2000}, "optimizer": "adamw"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_healthy_descent_alarms_nobody(seed):
+    train, validation, rates = healthy(seed)
+    found = diagnose(history(train, validation, rates), SUMMARY)
+    assert [finding for finding in found if finding.alarm] == []
+    (line,) = in_short(found, history(train))
+    assert line.startswith("healthy: the loss fell from")
+
+
+def test_nothing_recorded_is_nothing_found():
+    assert diagnose({}) == []
+    assert diagnose(history([])) == []
+    assert diagnose(history([None, 1.0])) == []
+
+
+def test_overshoots():
+    train, *_ = healthy()
+    train[2] = 9.0
+    (finding,) = diagnose(history(train), SUMMARY)
+    assert finding.name == "overshoots"
+    assert finding.evidence["epoch"] == 3
+    assert "9" in finding.words
+    assert finding.next_step
+
+
+def test_oscillates():
+    valley = 1 + 0.5 * (-1.0) ** np.arange(N) * 0.99 ** np.arange(N)
+    assert "oscillates" in names(history(valley, steps_per_epoch=1))
+    sharp = {"largest": 300.0, "smallest": 1.0}
+    plain = {**SUMMARY, "optimizer": "sgd"}
+    rates = [0.01] * N
+    train, *_ = healthy()
+    assert "oscillates" in names(history(train, rates=rates), plain, sharpness=sharp)
+    assert "oscillates" not in names(history(train, rates=rates), plain, sharpness={"largest": 100.0})
+
+
+def test_too_slow():
+    assert names(history(np.linspace(2.4, 2.0, N)), SUMMARY) == ["too slow"]
+    place = np.arange(N)
+    cosine = 1e-6 * (1 + np.cos(np.pi * place / N)) / 2  # straight against the way, not against the epochs
+    walked = np.cumsum(cosine)
+    train = 2.4 - 0.3 * walked / walked[-1]
+    assert names(history(train, rates=cosine), SUMMARY) == ["too slow"]
+
+
+def test_plateau():
+    rng = np.random.default_rng(0)
+    assert names(history(2.4 + 0.01 * rng.normal(size=N)), SUMMARY) == ["plateau"]
+    stairs = np.concatenate([[2.4, 1.8], np.full(20, 1.5), np.linspace(1.4, 0.2, 18)])
+    assert "plateau" in names(history(stairs), SUMMARY)
+
+
+def test_over_fits():
+    place = np.arange(N)
+    train = 2.3 * np.exp(-place / 5)
+    validation = 1.0 + 0.1 * np.abs(place - 4)
+    assert names(history(train, validation), SUMMARY) == ["over-fits"]
+    mild = 1.0 + 0.01 * np.abs(place - 20)
+    assert names(history(train, mild), SUMMARY) == []
+
+
+def test_noisy_gradient():
+    rng = np.random.default_rng(0)
+    train = np.concatenate([np.linspace(2.4, 1, 5), 1 + 0.3 * rng.normal(size=N - 5)])
+    summary = {**SUMMARY, "batch_size": 2}
+    assert names(history(train), summary) == ["noisy gradient"]
+    annealed = np.linspace(1e-3, 0, N)
+    assert names(history(train, rates=annealed), summary) == []
+    assert names(history(train), {**summary, "batch_size": 500}) == []
+
+
+def layers(**norms):
+    return [
+        {"epoch": epoch, "layer": name, "gradient_norm": norm, "update_ratio": 1e-3}
+        for epoch in range(1, 9)
+        for name, norm in norms.items()
+    ]
+
+
+def test_layers():
+    train, validation, rates = healthy()
+    told = history(train, validation, rates)
+    assert names(told, SUMMARY, layers=layers(first=1.0, last=0.01)) == []
+    assert names(told, SUMMARY, layers=layers(first=1e-7, last=1.0)) == ["vanishing gradients"]
+    assert names(told, SUMMARY, layers=layers(first=1e6, last=1.0)) == ["exploding gradients"]
+
+
+def test_dead_units():
+    train, validation, rates = healthy()
+    told = history(train, validation, rates)
+    assert names(told, {**SUMMARY, "dead_units": {"hidden layer 1": 0.6}}) == ["dead units"]
+    assert names(told, {**SUMMARY, "dead_units": {"hidden layer 1": 0.02}}) == []
+
+
+def test_settled():
+    place = np.arange(N)
+    train = 2.4 * np.exp(-place / 3)
+    told = history(train, norms=np.exp(-place / 3), rates=1e-3 * np.linspace(1, 0, N))
+    (finding,) = diagnose(told, SUMMARY)
+    assert (finding.name, finding.alarm) == ("settled", False)
+    (finding,) = diagnose(told, SUMMARY, sharpness={"largest": 10.0, "smallest": 0.1})
+    assert "minimum" in finding.words
+    (finding,) = diagnose(told, SUMMARY, sharpness={"largest": 10.0, "smallest": -5.0})
+    assert "saddle" in finding.words
+    assert finding.alarm
+
+
+def test_recovered_and_diverged():
+    train, *_ = healthy()
+    back = {"kind": "rolled-back", "step": 12, "values": {"learning_rate": 0.05}}
+    (finding,) = diagnose(history(train), SUMMARY, events=[back])
+    assert finding.name == "recovered by the guard"
+    assert "0.05" in finding.words
+    end = {"kind": "non-finite", "step": 40, "message": "the loss became nan. Try less"}
+    found = names(history(train), {**SUMMARY, "stopped_because": "the loss became nan"}, events=[back, end])
+    assert found == ["diverged", "recovered by the guard"]
