@@ -11,7 +11,7 @@ def landscape(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as runs/digits-1.")],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="[OTHER]", help="A second run: measure the straight line between both."),
+        typer.Argument(metavar="OTHER", help="A second run: measure the straight line between both."),
     ] = None,
     resolution: Annotated[int, typer.Option(metavar="N", help="Points along each axis, 3 to 301.")] = 51,
     data: Annotated[
