@@ -6,6 +6,8 @@ host (or else a page whose name was made to point to 127.0.0.1 could read the an
 and what a browser says was caused by a page of another origin is refused.
 """
 
+from collections.abc import Sequence
+
 import flask
 
 LARGEST_REQUEST_BYTES = 12 << 20  # a CSV of the user's own, encoded
@@ -38,7 +40,7 @@ _HEADERS = {
 }
 
 
-def guard(server: flask.Flask, port: int, script_hashes: list[str]) -> None:
+def guard(server: flask.Flask, port: int, script_hashes: Sequence[str]) -> None:
     """Refuse what is not for the lab, and tell browsers how little its pages may do.
 
     Args:
