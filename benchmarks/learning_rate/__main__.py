@@ -35,7 +35,7 @@ RIVALS: dict[str, dict[str, Any]] = {
     "Schedule-Free AdamW 0.0025": {"optimizer": "schedule-free-adamw", "learning_rate": 0.0025},
     "Prodigy": {"optimizer": "prodigy", "learning_rate": 1.0},
 }
-CONSTANTS = ("ARMS", "FACTOR", "BRANCH", "ROUNDS", "STANDARD_ERRORS", "CATCHING_UP")
+CONSTANTS = ("ARMS", "FACTOR", "BRANCH", "ROUNDS", "STANDARD_ERRORS", "UNSEEN", "CATCHING_UP")
 
 
 def main() -> int:

@@ -63,7 +63,7 @@ def relabelled(load: Callable[[], Arrays], share: float = 0.2) -> Callable[[], A
 
 QUICK = (
     Workload("digits", bundled("digits"), tuned_on=True),
-    Workload("breast cancer, linear", bundled("breast_cancer"), {"model": "linear"}),
+    Workload("breast cancer, linear", bundled("breast_cancer"), {"model": "linear"}, tuned_on=True),
     Workload("diabetes", bundled("diabetes"), {"task": "regression"}, tuned_on=True),
     Workload("teacher and student", teacher),
 )

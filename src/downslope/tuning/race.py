@@ -24,6 +24,10 @@ rate a little below the best shrinks with age a like 1/√a or faster, so that w
 hundredth of the run may be the better one at its end. So the two arms below the best are judged by the gap
 that 1/√a leaves of today's, and a tie among them is decided by the rule's own rate, which is calibrated.
 
+Few held-out rows can all be easy, and then the most self-assured arm looks best. What none of n rows shows
+may still be true of 3/n of all rows ("rule of three", Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong,
+Is Everything All Right?"). So a gap counts only above the loss of the untrained network on so many rows.
+
 Hägele et al. 2024, https://arxiv.org/abs/2405.18392 (branches); Karnin, Koren & Somekh 2013, "Almost
 Optimal Exploration in Multi-Armed Bandits" (rounds); Wu et al. 2018, "Understanding Short-Horizon Bias in
 Stochastic Meta-Optimization", https://arxiv.org/abs/1803.02021 (why not to trust unannealed trials).
@@ -46,6 +50,7 @@ MOST_WIDENED = 12  # arms added beyond the ends of the grid
 BRANCH = 0.25  # steps of the annealing, as a share of the trunk's
 ROUNDS = 2  # of all arms that the budget would do for; as arms drop out, it does for more
 STANDARD_ERRORS = 2.0  # of the paired gap, beyond which an arm is dropped
+UNSEEN = 3.0  # over the number of held-out rows: the share of all rows that they may fail to show
 CATCHING_UP = 2  # arms below the best that are judged by what will be left of the gap
 
 
@@ -95,6 +100,7 @@ class Race:
     prefer: str = "centre"
     deadline: float = math.inf
     arms: list[Arm] = field(default_factory=list)
+    least_gap: float = 0.0  # below it a gap means nothing; known once the race has begun
 
     @property
     def steps(self) -> int:
@@ -109,6 +115,9 @@ class Race:
     def run(self) -> Chosen | None:
         """Return the choice, or None where the user interrupted."""
         age = youngest_age(self.budget, self.horizon)
+        untrained = self._mean(self.trials.measure(self.trials.begin()))
+        n_rows = np.count_nonzero(self.trials.weights)
+        self.least_gap = UNSEEN * abs(untrained) / n_rows if math.isfinite(untrained) else 0.0
         self.arms = [Arm(rate, self.trials.begin()) for rate in grid(self.centre)]
         if not self._round(age):
             return None
@@ -171,7 +180,7 @@ class Race:
         below = round(math.log(best.learning_rate / arm.learning_rate, FACTOR))
         if 1 <= below <= CATCHING_UP and math.isfinite(self.horizon):
             left = math.sqrt(min(1.0, arm.age / self.horizon))
-        return arm is best or left * arm.gap <= STANDARD_ERRORS * arm.error
+        return arm is best or left * arm.gap <= max(STANDARD_ERRORS * arm.error, self.least_gap)
 
     @property
     def best(self) -> Arm | None:
