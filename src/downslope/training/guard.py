@@ -17,6 +17,7 @@ https://arxiv.org/abs/2205.01068, section 2.5.
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -202,7 +203,6 @@ class Guarding:
 
     Args:
         guard: how to guard.
-        start: the loss of the initial weights.
 
     Attributes:
         watch: what it has seen.
@@ -212,13 +212,17 @@ class Guarding:
         alternatives_taken: how many.
     """
 
-    def __init__(self, guard: Guard, start: float):
+    def __init__(self, guard: Guard):
         self.guard = guard
-        self.watch = Watch(start)
+        self.watch = Watch(math.inf)
         self.multiplier = 1.0
         self.warm_from: int | None = None
         self.roll_backs = self.alternatives_taken = 0
         self._snapshots: list[Snapshot] = []
+
+    def begin(self, start: float | None) -> None:
+        """Take note of the loss of the initial weights; None where it is not a number."""
+        self.watch.start = math.inf if start is None else start
 
     def see(self, losses: np.ndarray) -> Trouble | None:
         """Look at the losses of the steps just done, float64 (steps,)."""

@@ -208,16 +208,16 @@ class _Session:
         self.state, self.trace = place(state), place(self._empty_trace())
         self.fresh = jax.tree.map(np.asarray, (state.loss_scale, state.line_search))
         self.data = plan.devices.place_data(problem.train)
+        self.guarding = Guarding(plan.guard)
+        self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
+        self.seconds_before, self.started = 0.0, time.monotonic()
         self._compile()
+        self.started = self.last_saved = time.monotonic()
+        self.guarding.begin(self.progress.start_loss)
         self.kept = self.weights()
         # Where the decay begins, should the validation loss stop falling: at its lowest, not after.
         self.turning = self.copies(self.state) if self._is_open else None
-        start_loss = self.progress.start_loss
-        self.guarding = Guarding(plan.guard, math.inf if start_loss is None else start_loss)
         self._snapshot_if_due()
-        self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
-        self.seconds_before = 0.0
-        self.started = self.last_saved = time.monotonic()
 
     def _compile(self) -> None:
         began = time.monotonic()
@@ -258,14 +258,13 @@ class _Session:
     def _pace(self) -> Pace:
         steps = self.plan.epochs * self.steps_per_epoch
         length = np.float32(steps) if self.plan.pacing is None else self.phases.as_arrays()
-        warm_up = self.guarding.warm_up(steps) if hasattr(self, "guarding") else ()
-        return Pace(np.float32(self.learning_rate), length, *warm_up)
+        return Pace(np.float32(self.learning_rate), length, *self.guarding.warm_up(steps))
 
     @property
     def learning_rate(self) -> float:
         """The plan's, or the one that was chosen, lowered by every plateau and every roll-back so far."""
-        guarded = self.guarding.multiplier if hasattr(self, "guarding") else 1.0
-        return self.base_rate * self.progress.plateau.get("multiplier", 1.0) * guarded
+        plateau = self.progress.plateau.get("multiplier", 1.0)
+        return self.base_rate * plateau * self.guarding.multiplier
 
     def weights(self) -> tuple[Any, Any]:
         """Return copies of the weights to measure and their model state."""
@@ -722,10 +721,8 @@ class _Session:
         self._tell("finished", self.progress.stopped_because)
 
     def _tell(self, kind: str, message: str = "", values: dict[str, Any] | None = None) -> None:
-        seconds = self.seconds if hasattr(self, "started") else 0.0
-        tell(
-            self.listeners, Event(kind, self.steps_done, self.progress.epoch, seconds, message, values or {})
-        )
+        where = self.steps_done, self.progress.epoch, self.seconds
+        tell(self.listeners, Event(kind, *where, message, values or {}))
 
 
 PURPOSES = ("initial weights", "steps")
