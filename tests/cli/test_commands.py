@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,9 +159,22 @@ def test_batch_sizes(things, command):
         assert ds.Run.load(f"run-{size}").summary["batch_size"] == steps
 
 
-def test_a_rate_that_is_too_large(things, command, tmp_path):
-    words = ["--target", "price", "--out", "run", "--quiet", *SMALL, "--learning-rate", "1e30"]
-    answer = command("train", "things.csv", *words)
+TOO_LARGE = ("--target", "price", "--out", "run", "--quiet", *SMALL, "--learning-rate", "1e30")
+
+
+def test_a_rate_that_is_too_large(things, command):
+    answer = command("train", "things.csv", *TOO_LARGE)
+    assert (answer.code, answer.out, answer.err) == (0, "", "")
+    run = ds.Run.load("run")
+    assert np.isfinite(run.predict(things)).all()
+    assert run.summary["steps_rolled_back"] > 0
+    kinds = [json.loads(line)["kind"] for line in Path("run/events.jsonl").read_text().splitlines()]
+    assert {"rolled-back", "other-rate"} <= set(kinds)
+    assert run.summary["diagnosis"]
+
+
+def test_a_rate_that_is_too_large_without_the_guard(things, command):
+    answer = command("train", "things.csv", *TOO_LARGE, "--no-guard")
     assert answer.code == 1
     assert answer.out == ""
     assert re.search(r"became (nan|inf) at step \d+ \(epoch \d+\)", answer.error)
