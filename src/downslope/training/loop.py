@@ -210,7 +210,8 @@ class _Session:
         self.data = plan.devices.place_data(problem.train)
         self.guarding = Guarding(plan.guard)
         self.seconds_per_step = SECONDS_PER_STRETCH / 8  # a guess, until the first stretch is timed
-        self.seconds_before, self.started = 0.0, time.monotonic()
+        self.seconds_before = 0.0
+        self.started: float | None = None  # the clock stands still while we compile
         self._compile()
         self.started = self.last_saved = time.monotonic()
         self.guarding.begin(self.progress.start_loss)
@@ -272,7 +273,7 @@ class _Session:
 
     @property
     def seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
+        return self.seconds_before + (0.0 if self.started is None else time.monotonic() - self.started)
 
     @property
     def epoch_is_complete(self) -> bool:
