@@ -66,6 +66,7 @@ def test_rules_walk_as_optax_does(rule, reference):
     np.testing.assert_allclose(path.points, points, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_goes_down_the_bowl(rule):
     surface = SURFACES["bowl"]

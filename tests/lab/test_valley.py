@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from downslope.errors import OptionError
 from downslope.lab import look, settings, valley
 from downslope.lab.surfaces import SURFACES
 from downslope.report import theme
@@ -164,3 +165,8 @@ def test_every_colour_has_one_dark_partner():
     ]
     assert len(set(colours)) == len(colours)
     assert set(colours) <= set(look.TO_DARK)
+
+
+def test_an_address_that_names_no_surface_is_answered():
+    with pytest.raises(OptionError, match="choose one from the menu"):
+        valley.read_surface({"surface": "", "reach": "", "formula": ""})

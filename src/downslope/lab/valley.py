@@ -200,7 +200,7 @@ def connect(app: dash.Dash) -> None:
         """Give a new surface a start, steps and step sizes that suit it; a new rule its step size."""
         *chosen, reach, formula = rest
         try:
-            surface, _ = read_surface({"surface": name, "reach": reach or "", "formula": formula or ""})
+            surface, _ = read_surface({"surface": name or "", "reach": reach or "", "formula": formula or ""})
         except OptionError:
             return [dash.no_update] * (len(DESCENTS) + 2)
         changed = (dash.ctx.triggered_id or {}).get("name")
@@ -295,6 +295,8 @@ def answer(given: dict[str, str]) -> tuple[Any, ...]:
 
 def read_surface(given: dict[str, str]) -> tuple[Surface, list[str]]:
     """Return the surface that was chosen, and what is to be said of it."""
+    if not given["surface"]:  # an address may name one that the menu does not hold
+        raise OptionError("the address names no surface that is known here; choose one from the menu")
     if given["surface"] != OWN:
         return surface_by_name(given["surface"]), []
     reach = typed.number(given, "reach", "r", 0.1, 1000)
