@@ -28,7 +28,8 @@ def path_figure(loss: Callable[[Any], Any], path: Any, steps: np.ndarray) -> go.
         path: tree of arrays (points, …); the last point is the end.
         steps: (points,), the step of each.
     """
-    points = [jax.tree.map(lambda leaf: leaf[place], path) for place in range(len(steps))]  # noqa: B023
+    leaves, structure = jax.tree.flatten(path)
+    points = [jax.tree.unflatten(structure, point) for point in zip(*leaves, strict=True)]
     flat = np.stack([np.asarray(ravel_pytree(point)[0], np.float64) for point in points])  # (points, n)
     end, unravel = ravel_pytree(points[-1])
 

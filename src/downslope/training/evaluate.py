@@ -43,12 +43,14 @@ def cut(rows: Batch, size: int) -> list[Batch]:
     The last is filled up with copies of its first row, of weight 0.
     """
     n_rows = len(rows.weights)
-    batches = []
-    for start in range(0, n_rows, size):
+
+    def batch_from(start: int) -> Batch:
         places = np.arange(start, start + size)
-        batch = jax.tree.map(lambda array: array[np.where(places < n_rows, places, start)], rows)  # noqa: B023
-        batches.append(jax.device_put(batch._replace(weights=np.where(places < n_rows, batch.weights, 0.0))))
-    return batches
+        is_real = places < n_rows
+        batch = jax.tree.map(lambda array: array[np.where(is_real, places, start)], rows)
+        return jax.device_put(batch._replace(weights=np.where(is_real, batch.weights, 0.0)))
+
+    return [batch_from(start) for start in range(0, n_rows, size)]
 
 
 def evaluate(
