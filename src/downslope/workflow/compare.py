@@ -5,42 +5,36 @@ options → job → ground → a contender for each way to train → its rate �
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from downslope.data.source import dataset_name
-from downslope.errors import OptionError, did_you_mean
-from downslope.rules.registry import RULES
+from downslope.errors import OptionError
 from downslope.study import compare as study, dimensions as bowls, rates
 from downslope.study.compare import Arm, ArmRun
 from downslope.training.interrupt import interrupts
 from downslope.workflow import compare_words as words, defaults
+from downslope.workflow.compare_request import (
+    SEARCHES,
+    Budget,
+    Entry,
+    kind_of,
+    parse_budget,
+    refuse_others,
+    shared_options,
+    wanted_arms,
+)
 from downslope.workflow.comparison import Comparison, free_folder
 from downslope.workflow.contender import Contender, Course, Descent, Ground, Search, Stop, course_of
 from downslope.workflow.job import Job, base_rule, batch_size_for, new_job, wrapped
-from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions
+from downslope.workflow.options import TrainOptions
 
-DEFAULT_RULES = ("gd", "sgd", "momentum", "adam", "adamw", "lamb")
-ONE_RULE = "sgd"  # what batch sizes and learning rates are compared with
-ALIASES = {"gd": "gradient-descent"}
-SEARCHES = ("random-search", "grid-search")
 STEPS_AIMED_AT, FEWEST_EPOCHS, MOST_EPOCHS = 1_500, 5, 30  # where no budget is given
 TOO_SMALL = 100.0  # how many times smaller than the good rate "too small" is
 METRIC = {"classification": "accuracy", "regression": "r2"}
-OWN_BUSINESS = {
-    "optimizer": "give rules",
-    "learning_rate": "give learning_rates",
-    "epochs": "give budget",
-    "max_seconds": "give budget, such as '30s'",
-    "early_stopping": "every run has its whole budget",
-    "checkpoint_every": "nothing is resumed",
-    "devices": "one device runs all arms",
-    "shard": "one device runs all arms",
-}
 
 
 def compare(
@@ -104,12 +98,12 @@ def compare(
         others = {"rules": rules, "batch_sizes": batch_sizes, "learning_rates": learning_rates, "y": y}
         if not isinstance(data, str) or data != "digits":
             raise OptionError("--dimensions looks at bowls of its own making; leave out DATA")
-        _alone("--dimensions", {**others, **{k: v for k, v in options.items() if k != "seed"}})
+        refuse_others("--dimensions", {**others, **{k: v for k, v in options.items() if k != "seed"}})
         return _compare_dimensions(dimensions, seeds, budget, out, overwrite, console, options.get("seed", 0))
     if batch_sizes is not None and learning_rates is not None:
         raise OptionError("--batch-sizes and --learning-rates are two comparisons; give one of them")
-    chosen = _options(options)
-    wanted = _wanted(rules, batch_sizes, learning_rates, chosen)
+    chosen = shared_options(options)
+    wanted = wanted_arms(rules, batch_sizes, learning_rates, chosen)
     limit = parse_budget(budget)
     folder = free_folder(out, dataset_name(data), overwrite)
     began = time.monotonic()
@@ -132,56 +126,6 @@ def compare(
     return _finish(Comparison(results, config), folder, console)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One arm as it was asked for: None stands for what is to be chosen."""
-
-    rule: str
-    batch_size: int | str | None
-    learning_rate: float | None = None
-    name: str | None = None
-
-    @property
-    def trained_by(self) -> str:
-        """The rule that trains it; a search has none, and takes over SGD's batch size."""
-        return ONE_RULE if self.rule in SEARCHES else self.rule
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long each run may be: passes over the rows, or seconds of training; neither: by the rows."""
-
-    epochs: int | None = None
-    seconds: float | None = None
-
-    @property
-    def described(self) -> str:
-        """The budget in words."""
-        if self.seconds is not None:
-            return f"{self.seconds:g} seconds of training"
-        return "by the number of rows" if self.epochs is None else f"{self.epochs} epochs"
-
-
-def parse_budget(budget: int | str | None) -> Budget:
-    """Read ``20`` or ``"20"`` as epochs, ``"30s"``, ``"2min"`` or ``"500ms"`` as time.
-
-    >>> parse_budget("1.5min").seconds, parse_budget("20").epochs
-    (90.0, 20)
-    """
-    if budget is None:
-        return Budget()
-    text = str(budget).strip().lower().replace(" ", "")
-    for unit, seconds in (("ms", 1e-3), ("min", 60.0), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        number = text.removesuffix(unit)
-        if number != text and _is_number(number) and 0 < float(number) * seconds < 1e7:
-            return Budget(seconds=float(number) * seconds)
-    if text.isdecimal() and 0 < int(text) < 10**7 and not isinstance(budget, bool):
-        return Budget(epochs=int(text))
-    raise OptionError(
-        f"--budget must be a number of epochs, such as 20, or a time, such as 30s or 2min; got '{budget}'"
-    )
-
-
 class _Bout:
     """One comparison: its contenders, the arms as they grow, and how far it has come."""
 
@@ -189,7 +133,7 @@ class _Bout:
         self,
         job: Job,
         options: TrainOptions,
-        wanted: list[_Entry],
+        wanted: list[Entry],
         budget: Budget,
         n_seeds: int,
         console: Console,
@@ -197,7 +141,7 @@ class _Bout:
         self.job, self.options, self.wanted, self.budget = job, options, wanted, budget
         self.seeds = list(range(options.seed, options.seed + n_seeds))
         self.console, self.ground = console, Ground(job)
-        self.kind = _kind(wanted)
+        self.kind = kind_of(wanted)
         self.metric = METRIC[self.ground.encoding.task]
         self.arms: list[Arm] = []
         self._contenders: dict[tuple[str, int], Contender] = {}
@@ -258,11 +202,11 @@ class _Bout:
             "arms": [study.arm_json(arm, arms, self.metric) for arm in arms],
         }
 
-    def _pairs(self) -> Iterator[tuple[_Entry, Contender]]:
+    def _pairs(self) -> Iterator[tuple[Entry, Contender]]:
         for entry in self.wanted:
             yield entry, self._contender(entry.rule, self._batch_size(entry))
 
-    def _batch_size(self, entry: _Entry) -> int:
+    def _batch_size(self, entry: Entry) -> int:
         options = replace(self.options, optimizer=entry.trained_by, batch_size=entry.batch_size)
         rule = wrapped(base_rule(options), options)
         return batch_size_for(options, rule, self.ground.n_rows)
@@ -303,7 +247,7 @@ class _Bout:
             epochs = max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(STEPS_AIMED_AT / usual)))
         return course_of(epochs * steps_per_epoch, epochs)
 
-    def _runs_of(self, entry: _Entry) -> int:
+    def _runs_of(self, entry: Entry) -> int:
         n_seeds = len(self.seeds)
         if entry.learning_rate is not None:
             return n_seeds
@@ -313,7 +257,7 @@ class _Bout:
     def _count(self) -> int:
         return sum(map(self._runs_of, self.wanted))
 
-    def _open(self, entry: _Entry, contender: Contender, display: Any, stop: Stop) -> None:
+    def _open(self, entry: Entry, contender: Contender, display: Any, stop: Stop) -> None:
         """Choose the arm's rate, which gives its run from the first seed; or take the rate as given."""
         name = entry.name or entry.rule
         note = contender.note(self._courses[id(contender)].steps)
@@ -411,111 +355,3 @@ def _finish(comparison: Comparison, folder: Path | None, console: Console) -> Co
         comparison = comparison.save(folder)
     words.conclude(comparison, console)
     return comparison
-
-
-def _options(given: dict[str, Any]) -> TrainOptions:
-    known = [field.name for field in fields(TrainOptions) if field.name not in OWN_BUSINESS]
-    for name in given:
-        if name in OWN_BUSINESS:
-            raise OptionError(f"compare() takes no '{name}': {OWN_BUSINESS[name]}")
-        if name not in known:
-            raise OptionError(f"compare() has no argument '{name}'.{did_you_mean(name, known)}")
-    if given.get("schedule") in MEASURED_SCHEDULES:
-        raise OptionError(
-            f"--schedule {given['schedule']} measures the rate itself; compare takes the shapes that "
-            "`downslope train --help` lists before it"
-        )
-    return TrainOptions(**given)
-
-
-def _wanted(rules: Any, batch_sizes: Any, learning_rates: Any, options: TrainOptions) -> list[_Entry]:
-    """Return the arms that were asked for, checked."""
-    if isinstance(rules, str):
-        rules = rules.split(",")
-    alone = batch_sizes is not None or learning_rates is not None
-    if rules is None:
-        rules = (ONE_RULE,) if alone else DEFAULT_RULES
-    names = [known_rule(name) for name in rules if str(name).strip()]
-    names = list(dict.fromkeys(names))
-    if not names:
-        raise OptionError("--rules names none; for example --rules gd,adam")
-    if not alone:
-        return [_Entry(name, options.batch_size) for name in names]
-    flag = "--batch-sizes" if batch_sizes is not None else "--learning-rates"
-    if len(names) > 1 or names[0] in SEARCHES:
-        raise OptionError(f"{flag} compares with one update rule; give one, such as --rules {ONE_RULE}")
-    if batch_sizes is not None:
-        if options.batch_size is not None:
-            raise OptionError("--batch-size and --batch-sizes exclude each other; give one of them")
-        sizes = list(dict.fromkeys(_batch_size(size) for size in batch_sizes))
-        if not sizes:
-            raise OptionError("--batch-sizes names none; for example 1,32,full")
-        return [_Entry(names[0], size, name=_size_name(size)) for size in sizes]
-    if learning_rates is None or learning_rates == "auto":
-        return [_Entry(names[0], options.batch_size, name="auto")]
-    numbers = list(dict.fromkeys(_rate(rate) for rate in learning_rates))
-    if not numbers:
-        raise OptionError("--learning-rates names none; for example 0.001,0.1,10, or auto")
-    return [_Entry(names[0], options.batch_size, rate, f"rate {rate:g}") for rate in numbers]
-
-
-def _kind(wanted: list[_Entry]) -> str:
-    first = wanted[0]
-    if first.name is None:
-        return "rules"
-    if first.name == "auto":
-        return "auto-rates"
-    return "batch-sizes" if first.learning_rate is None else "learning-rates"
-
-
-def known_rule(name: str) -> str:
-    """Return the full name of a rule or a search; OptionError with the nearest names for another.
-
-    >>> known_rule("gd")
-    'gradient-descent'
-    """
-    plain = str(name).strip().lower().replace("_", "-")
-    plain = ALIASES.get(plain, plain)
-    if plain not in RULES and plain not in SEARCHES:
-        near = did_you_mean(plain, [*RULES, *ALIASES, *SEARCHES])
-        raise OptionError(
-            f"--rules: unknown '{name}'.{near} `downslope rules` lists them; there are also gd, "
-            f"{' and '.join(SEARCHES)}"
-        )
-    return plain
-
-
-def _batch_size(size: Any) -> int | str:
-    text = str(size).strip()
-    if text == "full":
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise OptionError(f"--batch-sizes must be whole numbers or 'full', such as 1,32,full; got '{text}'")
-    return int(text)
-
-
-def _size_name(size: int | str) -> str:
-    if size == "full":
-        return "full batch"
-    return "batch of 1 (stochastic)" if size == 1 else f"batch of {size:,}"
-
-
-def _rate(rate: Any) -> float:
-    if not _is_number(rate) or not 0 < float(rate) < 1e38:
-        raise OptionError(
-            f"--learning-rates must be numbers above 0, such as 0.001,0.1,10, or auto; got '{rate}'"
-        )
-    return float(rate)
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except (TypeError, ValueError):
-        return False
-
-
-def _alone(flag: str, others: dict[str, Any]) -> None:
-    given = ["--" + name.replace("_", "-") for name, value in others.items() if value is not None]
-    if given:
-        raise OptionError(f"{flag} trains no network on data; leave out {', '.join(given)}")
