@@ -15,7 +15,7 @@ from downslope.losses import LOSSES
 from downslope.models.architecture import Architecture
 from downslope.models.functional import from_functions
 from downslope.models.layers import Columns
-from downslope.training.loop import Plan
+from downslope.training.plan import Plan
 
 INPUTS, CLASSES, ROWS = 5, 3, 24
 # Compiles several times faster and runs slower: for arithmetic that runs only once.

@@ -15,7 +15,7 @@ from downslope.models.functional import Model
 from downslope.rules import adam
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.evaluate import make_evaluation
-from downslope.training.loop import Problem
+from downslope.training.plan import Problem
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import make_step
 

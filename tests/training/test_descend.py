@@ -12,7 +12,8 @@ from downslope.data.order import epoch_order
 from downslope.gradient.backprop import Batch
 from downslope.models.functional import Model
 from downslope.training import loop
-from downslope.training.loop import Plan, descend
+from downslope.training.loop import descend
+from downslope.training.plan import Plan
 
 PLAN = Plan(epochs=4, batch_size=8, learning_rate=0.05, seed=3)
 

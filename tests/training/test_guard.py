@@ -9,7 +9,8 @@ from downslope import rules
 from downslope.training import loop
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.guard import BLOCK, Guard, Watch
-from downslope.training.loop import Plan, descend
+from downslope.training.loop import descend
+from downslope.training.plan import Plan
 
 PLAN = Plan(epochs=40, batch_size=8, learning_rate=1.5, seed=3, checkpoint_every=1e9)
 GUARDED = dataclasses.replace(PLAN, guard=Guard())

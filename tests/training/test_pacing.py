@@ -8,8 +8,9 @@ import pytest
 from downslope import rules
 from downslope.stepsize.phases import phased
 from downslope.training import loop
-from downslope.training.loop import Plan, descend
+from downslope.training.loop import descend
 from downslope.training.pacing import Pacing
+from downslope.training.plan import Plan
 from downslope.training.step import make_step
 
 OPEN = Pacing(warmup=2, epochs=60, waits=0.25, fewest=4)

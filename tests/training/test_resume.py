@@ -10,7 +10,8 @@ from downslope import rules
 from downslope.errors import RunFolderError
 from downslope.training import loop
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.loop import Plan, descend
+from downslope.training.loop import descend
+from downslope.training.plan import Plan
 
 # An epoch has 13 steps: one call of 8, because nobody knows yet how long a step takes, and then one by one.
 PLAN = Plan(epochs=4, batch_size=8, learning_rate=0.05, seed=3, checkpoint_every=1e9)

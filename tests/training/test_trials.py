@@ -7,8 +7,9 @@ import pytest
 
 from downslope import rules
 from downslope.stepsize.phases import Phases, phased
-from downslope.training.loop import Plan, descend, laboratory
+from downslope.training.loop import descend, laboratory
 from downslope.training.pacing import Pacing
+from downslope.training.plan import Plan
 from downslope.training.step import make_step
 from downslope.training.trials import Chosen
 

@@ -9,7 +9,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -19,114 +19,28 @@ import numpy as np
 from downslope import pytrees
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
-from downslope.gradient.backprop import Batch, Objective
+from downslope.gradient.backprop import Batch
 from downslope.metrics import paired_gap
 from downslope.rules.rule import Rule
 from downslope.stepsize.phases import Phases
-from downslope.stepsize.plateau import Plateau, PlateauState
-from downslope.stepsize.schedule import Schedule
+from downslope.stepsize.plateau import PlateauState
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.devices import ONE_DEVICE, Devices
-from downslope.training.evaluate import Evaluation, cut, evaluate
+from downslope.training.devices import Devices
+from downslope.training.evaluate import cut, evaluate
 from downslope.training.events import Event, Listener, tell
-from downslope.training.guard import LONGEST, UNGUARDED, Guard, Guarding, Snapshot, Trouble
+from downslope.training.guard import LONGEST, Guarding, Snapshot, Trouble
 from downslope.training.interrupt import interrupts
 from downslope.training.layers import layer_names
-from downslope.training.pacing import Pacing
+from downslope.training.plan import Descent, Plan, Problem
 from downslope.training.progress import Progress, finite_or_none
 from downslope.training.state import TrainState
-from downslope.training.step import Pace, Step
+from downslope.training.step import Pace
 from downslope.training.stretch import Stretch, Trace, batch_at, empty_trace, make_stretch
 from downslope.training.trials import Chooser, Trials, make_trials
 
 SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
 TIME_KEPT = 0.9  # share of the time left that a decay by the clock counts on: steps are not all alike
 EVALUATION_ROWS = 8192  # rows evaluated at once, at most
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to descend and how fast.
-
-    Attributes:
-        epochs: passes over the training rows, at most.
-        batch_size: rows averaged into one gradient.
-        learning_rate: > 0.
-        seed: what the order of the rows and dropout are a function of.
-        patience: epochs without a better validation loss before stopping; None: never.
-        max_seconds: training time, at most; None: no limit.
-        checkpoint_every: seconds between checkpoints, at least.
-        micro_batches: into how many parts a batch is cut to save memory.
-        plateau: lowers the learning rate when the validation loss stands still; None: never.
-        pacing: decides on the way when the decay begins; None: the schedule is stretched over all epochs.
-        devices: where to run.
-        snapshots_per_epoch: how often listeners are told the weights, at the start and then at even steps
-            of every epoch, its end among them; 0: never.
-        guard: what to do when the descent goes wrong; by default, stop.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    patience: int | None = None
-    max_seconds: float | None = None
-    checkpoint_every: float = 30.0
-    micro_batches: int = 1
-    plateau: Plateau | None = None
-    pacing: Pacing | None = None
-    devices: Devices = ONE_DEVICE
-    snapshots_per_epoch: int = 0
-    guard: Guard = UNGUARDED
-
-    @property
-    def lanes(self) -> int:
-        """Width of a batch with the padding that equal shares for all devices and micro-batches need."""
-        share = self.devices.count * self.micro_batches
-        return -(-self.batch_size // share) * share
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is descended: the parts that compiled code is made of, and the rows.
-
-    Attributes:
-        objective: the loss of a batch in training mode (`gradient.backprop.training_objective`).
-        step: one step downhill (`training.step.make_step`).
-        rule, schedule: those inside `step`.
-        evaluation: outputs and losses in evaluation mode (`training.evaluate.make_evaluation`), jitted.
-        score: predictions on the validation rows → the number people read (accuracy or R²).
-        train, validation: rows in memory; `validation` is None where there are none.
-        sharpness: (params, model_state) → largest eigenvalue of the Hessian, watched every epoch; or None.
-    """
-
-    objective: Objective
-    step: Step
-    rule: Rule
-    schedule: Schedule
-    evaluation: Evaluation
-    score: Callable[[np.ndarray], float]
-    train: Batch
-    validation: Batch | None
-    sharpness: Callable[[Any, Any], float] | None = None
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Where a descent ended.
-
-    Attributes:
-        params, model_state: the kept weights: best on the validation rows, or the last finite ones.
-        progress: history, best epoch, why it stopped.
-        compile_seconds: time spent compiling.
-        learning_rate: the plan's, or the one that was chosen.
-    """
-
-    params: Any
-    model_state: Any
-    progress: Progress
-    compile_seconds: float
-    learning_rate: float
 
 
 def descend(
@@ -227,7 +141,7 @@ class _Session:
             .lower(self.state, self.trace, self.data, self._stretch(0), self._pace())
             .compile()
         )
-        averaged = jax.jit(_weights_to_measure(self.problem, self.plan.devices))
+        averaged = jax.jit(weights_to_measure(self.problem, self.plan.devices))
         self._averaged = averaged.lower(self.state, self.data, self._stretch(0)).compile()
         size = evaluation_size(self.problem.validation or self.problem.train)
         if self.problem.validation is not None:
@@ -743,7 +657,7 @@ def evaluation_size(rows: Batch) -> int:
     return min(EVALUATION_ROWS, 1 << max(5, (len(rows.weights) - 1).bit_length()))
 
 
-def _weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tuple[Any, Any]]:
+def weights_to_measure(problem: Problem, devices: Devices) -> Callable[..., tuple[Any, Any]]:
     """Return the function that copies the weights to measure out of a state that is about to be reused.
 
     Where the rule averages weights, batch statistics are not those of the average: one pass over the

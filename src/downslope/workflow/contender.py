@@ -28,11 +28,11 @@ from downslope.training.devices import ONE_DEVICE
 from downslope.training.evaluate import cut, evaluate, make_evaluation
 from downslope.training.loop import (
     SECONDS_PER_STRETCH,
-    Problem,
-    _weights_to_measure,  # the weights that a descent measures
     evaluation_size,
     run_key,
+    weights_to_measure,
 )
+from downslope.training.plan import Problem
 from downslope.training.progress import finite_or_none
 from downslope.training.state import initial_state
 from downslope.training.step import Pace, make_step
@@ -182,7 +182,7 @@ class Descent:
             ground.objective, step, rule, multiplier, ground.evaluation, lambda _: 0.0, ground.train, None
         )
         self._stretch = jax.jit(make_stretch(step), donate_argnums=(0, 1))
-        self._weights = jax.jit(_weights_to_measure(problem, ONE_DEVICE))
+        self._weights = jax.jit(weights_to_measure(problem, ONE_DEVICE))
         loss_scale = job.precision.initial()
 
         def initial(params: Any, model_state: Any) -> Any:

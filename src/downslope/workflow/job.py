@@ -24,8 +24,8 @@ from downslope.stepsize.linesearch import LineSearch, backtracking
 from downslope.stepsize.plateau import reduce_on_plateau
 from downslope.training.devices import choose_devices
 from downslope.training.guard import UNGUARDED, Guard
-from downslope.training.loop import Plan
 from downslope.training.pacing import PATIENCE, Pacing
+from downslope.training.plan import Plan
 from downslope.workflow import defaults
 from downslope.workflow.arrays import ArrayEncoding
 from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions

@@ -11,7 +11,7 @@ from downslope import pytrees
 from downslope.report.page import write_report
 from downslope.runs import folder as runs
 from downslope.training.evaluate import Evaluated
-from downslope.training.loop import Descent
+from downslope.training.plan import Descent
 from downslope.training.progress import finite_or_none
 from downslope.workflow import measure
 from downslope.workflow.job import Job

@@ -23,7 +23,8 @@ from downslope.training.checkpoint import Checkpoints
 from downslope.training.evaluate import cut, evaluate, make_evaluation
 from downslope.training.events import GUARD_KINDS, PASSING, Event, Listener
 from downslope.training.layers import dead_units
-from downslope.training.loop import EVALUATION_ROWS, Problem, descend, evaluation_size, run_key
+from downslope.training.loop import EVALUATION_ROWS, descend, evaluation_size, run_key
+from downslope.training.plan import Problem
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import make_step
 from downslope.workflow import measure, outcome, words

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 from downslope import pytrees
-from downslope.training.loop import Plan
+from downslope.training.plan import Plan
 from downslope.training.state import TrainState
 from downslope.training.trials import Chooser, Chosen, Trials
 from downslope.tuning.budget import steps_to_choose
