@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from sklearn.datasets import load_digits
 
 from downslope.data.bundled import BUNDLED, load
 from downslope.data.source import dataset_name, fingerprint, read
@@ -167,3 +168,12 @@ def test_fingerprint_of_a_table_is_of_its_cells():
     assert fingerprint("iris") == fingerprint(read("iris"))
     days = pa.table({"d": np.array(["2024-01-01", "NaT"], "datetime64[us]")})
     assert fingerprint(days) == fingerprint(days)
+
+
+def test_digits_are_those_of_scikit_learn():
+    """They are read without its import, which would take a second."""
+    bunch = load_digits()
+    table = load("digits")
+    pixels = np.stack([np.asarray(table.column(name)) for name in bunch.feature_names], axis=1)
+    np.testing.assert_array_equal(pixels, bunch.data)
+    np.testing.assert_array_equal(np.asarray(table.column("target")), bunch.target)
