@@ -39,6 +39,16 @@ def make_evaluation(model: Model, loss: Loss) -> Evaluation:
     return evaluation
 
 
+def all_alike(predictions: np.ndarray) -> bool:
+    """Return whether all of several rows get the same answer, to a thousandth of the largest number in it.
+
+    >>> all_alike(np.array([[0.3, 0.7], [0.3, 0.7]])), all_alike(np.array([0.1, 0.2]))
+    (True, False)
+    """
+    spread = np.ptp(predictions, axis=0).max()
+    return len(predictions) > 1 and bool(spread <= 1e-3 * np.abs(predictions).max())
+
+
 def evaluation_size(rows: Batch) -> int:
     """Return how many rows to evaluate at once: a power of two that holds them all, up to a limit."""
     return min(EVALUATION_ROWS, 1 << max(5, (len(rows.weights) - 1).bit_length()))

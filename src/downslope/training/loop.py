@@ -15,7 +15,7 @@ import numpy as np
 from downslope.stepsize.plateau import PlateauState
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.choosing import choose, offer_runner_up, trials
-from downslope.training.evaluate import evaluate
+from downslope.training.evaluate import all_alike, evaluate
 from downslope.training.events import Listener
 from downslope.training.guard import LONGEST
 from downslope.training.interrupt import interrupts
@@ -137,9 +137,12 @@ def close_epoch(session: Session) -> None:
     if row["train_loss"] is None:
         what = "float16 overflowed in every step of the epoch; all were skipped, to lower the loss scale"
         session.tell("skipped", what)
-    loss, what = _measured(session, weights, row)
-    if not math.isfinite(loss):
-        recover(session, not_a_number(session, loss, 0, what))
+    loss, what, alike = _measured(session, weights, row)
+    trouble = None if math.isfinite(loss) else not_a_number(session, loss, 0, what)
+    if trouble is None and session.epoch_is_complete:
+        trouble = session.guarding.hear(alike, progress.position)
+    if trouble is not None:
+        recover(session, trouble)
         return
     _watch_plateau(session, row)
     if session.problem.sharpness is not None:
@@ -176,17 +179,21 @@ def _row(session: Session) -> dict[str, Any]:
     )
 
 
-def _measured(session: Session, weights: tuple[Any, Any], row: dict[str, Any]) -> tuple[float, str]:
-    """Return the loss by which weights are kept and what it is, the validation's written into the row."""
+def _measured(session: Session, weights: tuple[Any, Any], row: dict[str, Any]) -> tuple[float, str, bool]:
+    """Write the validation's loss into the row; return what weights are kept by.
+
+    Returns:
+        The loss, what it is in words, and whether all validation rows get the same answer.
+    """
     problem = session.problem
     if problem.validation is None:  # nothing to choose by: the last finite weights are kept
         finite = session.programs.all_finite(weights)
-        return (-float(row["epoch"]) if finite else math.nan), "a weight"
+        return (-float(row["epoch"]) if finite else math.nan), "a weight", False
     n_rows = len(problem.validation.weights)
     measured = evaluate(problem.evaluation, *weights, session.validation, n_rows)
     row["validation_loss"] = finite_or_none(measured.loss)
     row["validation_metric"] = finite_or_none(problem.score(measured.predictions))
-    return measured.loss, "the validation loss"
+    return measured.loss, "the validation loss", all_alike(measured.predictions)
 
 
 def _watch_plateau(session: Session, row: dict[str, Any]) -> None:
@@ -228,15 +235,17 @@ def check_limits(session: Session, interrupted: bool) -> None:
     waited = progress.epoch - progress.best_epoch
     out_of_time = plan.max_seconds is not None and session.elapsed >= plan.max_seconds
     if is_annealed(session):
-        if _close_begun_epoch(session):
+        if _close_begun_epoch(session) and (out_of_time or _ended_well(session)):
             prefer_the_end(session)
             progress.stopped_because = why_annealed(session)
     elif progress.epoch >= plan.epochs:
-        prefer_the_end(session)
-        progress.stopped_because = "all epochs done"
+        if _ended_well(session):
+            prefer_the_end(session)
+            progress.stopped_because = "all epochs done"
     elif plan.patience is not None and session.problem.validation is not None and waited >= plan.patience:
-        progress.stopped_because = f"no better validation loss in {waited} epochs"
-        session.tell("early-stop", f"{progress.stopped_because}; kept epoch {progress.best_epoch}")
+        if _ended_well(session):
+            progress.stopped_because = f"no better validation loss in {waited} epochs"
+            session.tell("early-stop", f"{progress.stopped_because}; kept epoch {progress.best_epoch}")
     elif out_of_time:
         if _close_begun_epoch(session):
             progress.stopped_because = f"time limit of {plan.max_seconds:g} s"
@@ -245,6 +254,15 @@ def check_limits(session: Session, interrupted: bool) -> None:
         progress.stopped_because = "interrupted"
         where = f"step {session.steps_done:,} (epoch {progress.epoch + 1})"
         session.tell("interrupted", f"interrupted at {where}")
+
+
+def _ended_well(session: Session) -> bool:
+    """Return whether the epoch that would be kept is worth it; where not, recover."""
+    row = session.progress.history[session.progress.best_epoch - 1]
+    trouble = session.guarding.conclude(row["train_loss"])
+    if trouble is not None:
+        recover(session, trouble)
+    return trouble is None
 
 
 def _close_begun_epoch(session: Session) -> bool:
