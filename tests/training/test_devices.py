@@ -22,7 +22,7 @@ from downslope.errors import OptionError
 from downslope.training import loop
 
 seen = {}
-close_epoch = loop._Session.close_epoch
+close_epoch = loop.close_epoch
 
 def observed(session):
     seen["losses"] += np.asarray(session.trace.losses, np.float64).tolist()
@@ -31,7 +31,7 @@ def observed(session):
     seen["sharded"] = sum(not leaf.sharding.is_fully_replicated for leaf in leaves)
     close_epoch(session)
 
-loop._Session.close_epoch = observed
+loop.close_epoch = observed
 
 def descend(**options):
     seen.update(losses=[], bytes=0, sharded=0)

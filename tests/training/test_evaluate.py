@@ -4,8 +4,7 @@ import pytest
 
 from downslope.gradient.backprop import Batch
 from downslope.losses import LOSSES
-from downslope.training.evaluate import cut, evaluate, make_evaluation
-from downslope.training.loop import EVALUATION_ROWS, evaluation_size
+from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size, make_evaluation
 
 
 @pytest.fixture(scope="module")

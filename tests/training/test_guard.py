@@ -1,6 +1,7 @@
 """The guard: what it takes for trouble, what it leaves alone, and where it goes back to."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from downslope import rules
 from downslope.training import loop
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.guard import BLOCK, Guard, Watch
+from downslope.training.guard import BLOCK, UNGUARDED, Guard, Watch
 from downslope.training.loop import descend
 from downslope.training.plan import Plan
 
@@ -60,6 +61,96 @@ def test_a_rise_above_the_start_is_trouble_at_once():
     trouble = Watch(2.3).see(np.concatenate([[2.4], noise(200, 50.0)]))
     assert trouble is not None
     assert trouble.steps == 2 * BLOCK
+
+
+def test_an_excursion_that_does_not_come_back_below_the_start_is_trouble():
+    """As of wine at a rate of 10: four steps an epoch, a rise in the first, and then the loss of guessing."""
+    guessing = 1.09 * noise(400, 1.0) ** 0.1
+    losses = np.concatenate([[1.2], noise(30, 3000.0), guessing])
+    trouble = Watch(1.14).see(losses)
+    assert trouble is not None
+    assert trouble.steps == 3 * BLOCK
+    assert "did not come back" in trouble.words
+    assert trouble.before == 1.2
+    assert Watch(1.14).see(np.concatenate([[1.2], guessing])) is None
+
+
+def test_two_blocks_in_a_row_are_trouble_at_once():
+    """As of iris at 2.5: the second block's median is far above the start, the first's mean."""
+    losses = np.concatenate([[1.8], noise(23, 1.5), noise(BLOCK, 100.0), noise(400, 0.6)])
+    trouble = Watch(1.2).see(losses)
+    assert trouble is not None
+    assert trouble.steps == 2 * BLOCK
+
+
+def test_an_excursion_that_comes_back_is_left_alone():
+    catapult = np.concatenate([[2.4], noise(20, 30.0), noise(500, 1.0)])
+    assert Watch(2.3).see(catapult) is None
+    # where the loss has not yet begun to fall, it is enough to be back where it was
+    flat = noise(1000, 2.3) ** 0.1 * 2.1
+    flat[500 : 500 + BLOCK // 2 - 1] = 1e4
+    assert Watch(2.3).see(np.concatenate([flat, flat])) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_learned_already_may_get_somewhat_worse_first(seed):
+    fine_tuning = noise(1000, 0.4, seed) * np.concatenate([np.linspace(1, 2, 200), np.linspace(2, 0.5, 800)])
+    assert Watch(0.4).see(np.concatenate([[0.5], fine_tuning])) is None
+
+
+def test_dead_answers_are_trouble_only_after_an_excursion():
+    watch = Watch(2.3)
+    assert watch.see(noise(320, 1.2)) is None
+    assert watch.hear(True, 320) is None  # there may be nothing to be learned
+    losses = noise(320, 1.2)
+    losses[40:60] = 1e6
+    watch = Watch(2.3)
+    assert watch.see(losses) is None
+    assert watch.hear(True, 40) is None  # a moment ago
+    assert watch.hear(False, 10) is None
+    assert watch.hear(True, 40) is None
+    trouble = watch.hear(True, 40)
+    assert trouble is not None
+    assert trouble.for_good
+    assert "same answer" in trouble.words
+
+
+def test_an_end_far_above_the_start_is_trouble():
+    watch = Watch(1.0)
+    assert watch.see(np.full(10, 50.0)) is None  # too few steps for a block
+    assert watch.conclude(60.0) is None  # the first of them stands for the start
+    watch = Watch(1.0)
+    assert watch.see(np.append(1.0, np.full(9, 50.0))) is None
+    trouble = watch.conclude(50.0)
+    assert trouble is not None
+    assert trouble.for_good
+    assert watch.conclude(2.0) is None
+    assert watch.conclude(None) is None
+
+
+def test_few_steps_that_end_far_above_the_start_are_taken_back(setting):
+    """Ten steps are less than a block: only the end tells that they did not descend."""
+    made = setting(100, rule=rules.sgd(), schedule="constant", validation=None)
+    plan = dataclasses.replace(GUARDED, batch_size=100, epochs=10, learning_rate=3.0)
+    told = []
+    end = descend(made.problem, plan, made.start(), listeners=[told.append])
+    assert not end.progress.failed
+    back = [event for event in told if event.kind == "rolled-back"]
+    assert back
+    assert {event.values["back_to"] for event in back} == {0}
+    assert len(end.progress.history) == 10
+    assert end.progress.history[-1]["train_loss"] < end.progress.start_loss
+    unguarded = descend(made.problem, dataclasses.replace(plan, guard=UNGUARDED), made.start())
+    assert not unguarded.progress.failed
+    assert unguarded.progress.history[-1]["train_loss"] > 3 * end.progress.start_loss
+
+
+def test_what_the_watch_remembers_is_json():
+    watch = Watch(2.3)
+    watch.see(np.concatenate([[2.4], noise(BLOCK, 30.0)]))
+    watch.hear(True, 3)
+    assert watch.away == 1
+    assert Watch.from_json(json.loads(json.dumps(watch.to_json(), allow_nan=False))) == watch
 
 
 def test_skipped_steps_are_not_trouble():

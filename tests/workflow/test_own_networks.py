@@ -245,16 +245,16 @@ def test_dropout_is_drawn_anew_at_every_step_and_by_the_seed(kind):
 def test_an_average_of_the_weights_gets_batch_statistics_of_its_own():
     """`ema` with batch normalisation, against one explicit pass over the training rows."""
     seen = {}
-    close_epoch = loop._Session.close_epoch
+    close_epoch = loop.close_epoch
 
     def observed(session):
-        seen["data"], seen["order"] = session.data, session._stretch(0)
+        seen["data"], seen["order"] = session.data, session.steps_until(0)
         seen["state"] = jax.tree.map(np.asarray, session.state)
         close_epoch(session)
 
     rule = momentum()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Session, "close_epoch", observed)
+        patch.setattr(loop, "close_epoch", observed)
         run = ds.train(
             X,
             Y,

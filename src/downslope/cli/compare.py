@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from downslope.cli.train import _count, _widths
-from downslope.errors import OptionError
+from downslope.cli.arguments import count, refuse_beside, widths
 
 # Heavy imports wait until a command runs: `downslope --help` must answer at once.
 
@@ -115,15 +114,16 @@ def compare(
         "test_fraction": test_fraction,
         "validation_fraction": validation_fraction,
         "model": model,
-        "hidden": _widths(hidden),
+        "hidden": widths(hidden),
         "dropout": dropout,
         "loss": loss,
-        "batch_size": _count("--batch-size", batch_size, "full"),
+        "batch_size": count("--batch-size", batch_size, "full"),
         "schedule": schedule,
         "seed": seed,
     }
     if dimensions is not None:
-        _check_alone(context)
+        fine = ("dimensions", "seeds", "seed", "budget", "out", "overwrite", "quiet", "json_")
+        refuse_beside(context, "--dimensions trains no network on data", fine)
         options = {"seed": seed}
     from rich.console import Console
 
@@ -151,17 +151,3 @@ def compare(
         json.dump({**comparison.results, "folder": folder}, sys.stdout, indent=2, ensure_ascii=False)
         print()
     return 130 if comparison.results["interrupted"] else 0
-
-
-def _check_alone(context: typer.Context) -> None:
-    """Refuse beside --dimensions what is about training on data."""
-    fine = ("dimensions", "seeds", "seed", "budget", "out", "overwrite", "quiet", "json_")
-    given = [
-        "DATA" if name == "data" else "--" + name.replace("_", "-")
-        for name in context.params
-        if name not in fine
-        and (source := context.get_parameter_source(name)) is not None
-        and source.name == "COMMANDLINE"
-    ]
-    if given:
-        raise OptionError(f"--dimensions trains no network on data; leave out {', '.join(given)}")

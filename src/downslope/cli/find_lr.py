@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from downslope.cli.train import _count, _widths
+from downslope.cli.arguments import count, widths
 
 # Heavy imports wait until a command runs: `downslope --help` must answer at once.
 
@@ -66,9 +66,9 @@ def find_lr(
         "header": not no_header,
         "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
         "model": model,
-        "hidden": _widths(hidden),
+        "hidden": widths(hidden),
         "optimizer": optimizer,
-        "batch_size": _count("--batch-size", batch_size, "full"),
+        "batch_size": count("--batch-size", batch_size, "full"),
         "seed": seed,
     }
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from downslope.errors import OptionError
+from downslope.cli.arguments import class_weights, count, rate, refuse_beside, widths
 
 # Heavy imports wait until a command runs: `downslope --help` must answer at once.
 
@@ -164,7 +164,7 @@ def train(
         "header": not no_header,
         "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
         "model": model,
-        "hidden": _widths(hidden),
+        "hidden": widths(hidden),
         "activation": activation,
         "batch_norm": batch_norm,
         "layer_norm": layer_norm,
@@ -173,19 +173,19 @@ def train(
         "ramps": ramps,
         "loss": loss,
         "sample_weight": sample_weight,
-        "class_weight": _class_weight(class_weight),
+        "class_weight": class_weights(class_weight),
         "optimizer": optimizer,
-        "learning_rate": _rate(learning_rate),
+        "learning_rate": rate(learning_rate),
         "schedule": schedule,
         "weight_decay": weight_decay,
-        "batch_size": _count("--batch-size", batch_size, "full"),
+        "batch_size": count("--batch-size", batch_size, "full"),
         "accumulate": accumulate,
         "clip_norm": clip_norm,
         "ema": ema,
         "precision": precision,
-        "devices": _count("--devices", devices, "all"),
+        "devices": count("--devices", devices, "all"),
         "shard": shard,
-        "epochs": _count("--epochs", epochs, "auto"),
+        "epochs": count("--epochs", epochs, "auto"),
         "max_seconds": max_seconds,
         "early_stopping": early_stopping,
         "watch_sharpness": watch_sharpness,
@@ -194,7 +194,7 @@ def train(
         "checkpoint_every": checkpoint_every,
     }
     if resume is not None:
-        _check_alone(context)
+        refuse_beside(context, "--resume goes on with the run's own options", ("resume", "quiet", "json_"))
         options = {}
     from rich.console import Console
 
@@ -212,54 +212,3 @@ def train(
         print(f"interrupted: go on with  downslope train --resume {run.folder}", file=sys.stderr)
         return 130
     return 0
-
-
-def _check_alone(context: typer.Context) -> None:
-    """Refuse options beside --resume: the run goes on with those it was begun with."""
-    given = [
-        "--" + name.replace("_", "-")
-        for name in context.params
-        if (source := context.get_parameter_source(name)) is not None
-        and source.name == "COMMANDLINE"
-        and name not in ("resume", "quiet", "json_")
-    ]
-    given = ["DATA" if name == "--data" else name for name in given]
-    if given:
-        raise OptionError(f"--resume goes on with the run's own options; leave out {', '.join(given)}")
-
-
-def _widths(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(width) for width in text.split(",") if width.strip())
-    except ValueError:
-        raise OptionError(
-            f"--hidden must be widths with commas between them, such as 256,256; got '{text}'"
-        ) from None
-
-
-def _rate(text: str) -> float | str:
-    try:
-        return text if text == "auto" else float(text)
-    except ValueError:
-        raise OptionError(f"--learning-rate must be a number or 'auto', got '{text}'") from None
-
-
-def _count(flag: str, text: str | None, word: str) -> int | str | None:
-    if text is None or text == word:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise OptionError(f"{flag} must be a whole number or '{word}', got '{text}'") from None
-
-
-def _class_weight(text: str | None) -> str | dict[str, float] | None:
-    if text is None or "=" not in text:
-        return text
-    pairs = [pair.rpartition("=") for pair in text.split(",") if pair.strip()]
-    try:
-        return {label.strip(): float(weight) for label, _, weight in pairs}
-    except ValueError:
-        raise OptionError(f"--class-weight must be 'balanced' or label=weight,…, got '{text}'") from None

@@ -26,7 +26,7 @@ from downslope.models.layers import Columns
 from downslope.rules.registry import rule_by_name
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.evaluate import make_evaluation
-from downslope.training.loop import run_key
+from downslope.training.keys import run_key
 from downslope.training.state import initial_state
 from downslope.training.step import Pace, make_step
 from downslope.training.stretch import Stretch, empty_trace, make_stretch

@@ -11,6 +11,8 @@ from downslope.gradient.backprop import Batch
 from downslope.losses import Loss
 from downslope.models.functional import Model
 
+EVALUATION_ROWS = 8192  # rows evaluated at once, at most
+
 # evaluation(params, model_state, batch) -> (predictions, loss per example)
 Evaluation = Callable[[Any, Any, Batch], tuple[Any, Any]]
 
@@ -35,6 +37,21 @@ def make_evaluation(model: Model, loss: Loss) -> Evaluation:
         return loss.predict(outputs).astype(jnp.float32), loss.per_example(outputs, batch.targets)
 
     return evaluation
+
+
+def all_alike(predictions: np.ndarray) -> bool:
+    """Return whether all of several rows get the same answer, to a thousandth of the largest number in it.
+
+    >>> all_alike(np.array([[0.3, 0.7], [0.3, 0.7]])), all_alike(np.array([0.1, 0.2]))
+    (True, False)
+    """
+    spread = np.ptp(predictions, axis=0).max()
+    return len(predictions) > 1 and bool(spread <= 1e-3 * np.abs(predictions).max())
+
+
+def evaluation_size(rows: Batch) -> int:
+    """Return how many rows to evaluate at once: a power of two that holds them all, up to a limit."""
+    return min(EVALUATION_ROWS, 1 << max(5, (len(rows.weights) - 1).bit_length()))
 
 
 def cut(rows: Batch, size: int) -> list[Batch]:

@@ -1,8 +1,17 @@
 """The guard: when a descent goes wrong, it goes back, and on with smaller steps.
 
-Two things are taken for trouble: a loss that is not a number, and a loss that rises far outside of what
-it has lately been and stays there, or comes back there again and again. A single spike is not: the next
-steps bring it down by themselves.
+The loss of the untrained weights is the yardstick: a descent that does not get below it does not descend.
+So these are taken for trouble:
+
+- a loss that is not a number;
+- a loss that rises far outside of what it has lately been, and stays there;
+- a loss far above the start that comes back there again and again, or from where the descent does not come
+  back below the start, nor to where it was, within the next steps;
+- answers that are the same for every row, after such an excursion: the units have died, and no step brings
+  them back;
+- an end far above the start.
+
+A single spike is not trouble: the next steps bring it down by themselves.
 
     roll back to weights from before;  rate ← rate / 2;  momentum ← 0;  the rate rises again from 0
 
@@ -33,6 +42,8 @@ RELATIVE = 0.1  # and: how large the rise is, next to the level
 ABOVE_START = 2.0  # or: how far above the loss of the start, next to it
 OFTEN = 3  # or: how many of the recent blocks were that far above it, without their highest losses
 TRIMMED = 2  # so many of them: an outlier among the rows is no divergence
+RETURN = 3  # or: so many blocks, from the first that far above, without having come back
+SILENT = 64  # or: so many steps of the same answer to every row, after a block that far above
 
 STEPS_PER_SNAPSHOT = 128  # between two snapshots, at least
 LONGEST = 4096  # epochs of more steps are also snapshotted inside, every so many
@@ -71,6 +82,7 @@ class Trouble:
         words: what happened, to be continued with "at step …".
         steps: after how many of the steps looked at.
         before, after: losses, for the record; None where there is none.
+        for_good: whether the descent has been lost for so long that only its start is worth coming back to.
     """
 
     kind: str
@@ -78,6 +90,7 @@ class Trouble:
     steps: int
     before: float | None = None
     after: float | None = None
+    for_good: bool = False
 
 
 @dataclass
@@ -90,6 +103,10 @@ class Watch:
         levels: the medians of the latest blocks, oldest first.
         high: for each of these blocks, whether its mean was far above the start.
         finite: how many finite losses were seen.
+        away: blocks since the loss rose far above the start, without having come back; 0: it has.
+        home: the loss that it must come back to.
+        strayed: whether it ever rose so far.
+        silent: steps since all rows get the same answer.
     """
 
     start: float
@@ -97,6 +114,10 @@ class Watch:
     levels: list[float] = field(default_factory=list)
     high: list[bool] = field(default_factory=list)
     finite: int = 0
+    away: int = 0
+    home: float = 0.0
+    strayed: bool = False
+    silent: int = 0
 
     def see(self, losses: np.ndarray) -> Trouble | None:
         """Look at the losses of some more steps, float64 (steps,); those that are not finite are skipped."""
@@ -109,24 +130,58 @@ class Watch:
         blocks, rest = _cut(np.concatenate([self.pending, seen]))
         self.pending = rest.tolist()
         for number, (level, mean) in enumerate(blocks, start=1):
+            self._follow(level, mean)
             self.levels = [*self.levels[-(RECENT + SUSTAINED - 1) :], level]
             self.high = [*self.high[-(RECENT - 1) :], mean > self._far_above_start]
             usual = self._risen_from()
             if usual is not None:
                 steps = int(places[number * BLOCK - waiting - 1]) + 1
                 worst = max(level, mean)
-                how = (
-                    f"to {worst:.3g} and stayed there" if sum(self.high) < OFTEN else f"often, to {worst:.3g}"
-                )
-                return Trouble("diverged", f"the loss rose from {usual:.3g} {how}", steps, usual, worst)
+                how = f"the loss rose from {usual:.3g} to {worst:.3g} and stayed there"
+                if self.away >= RETURN:
+                    how = f"the loss rose far above its start, {usual:.3g}, and did not come back below"
+                elif sum(self.high) >= OFTEN:
+                    how = f"the loss rose from {usual:.3g} often, to {worst:.3g}"
+                return Trouble("diverged", how, steps, usual, worst)
         return None
+
+    def _follow(self, level: float, mean: float) -> None:
+        """Count the blocks of an excursion far above the start, up to where the descent has come back."""
+        high = mean > self._far_above_start
+        if high and not self.away:
+            self.home = self.start - RELATIVE * abs(self.start)
+            if self.levels:
+                self.home = max(self.home, self.levels[-1] + RELATIVE * abs(self.levels[-1]))
+        self.strayed = self.strayed or high
+        is_back = not high and level <= self.home
+        self.away = 0 if is_back or not (high or self.away) else self.away + 1
+
+    def hear(self, all_alike: bool, steps: int) -> Trouble | None:
+        """Take note, after some more steps, of whether all rows get the same answer."""
+        self.silent = self.silent + steps if all_alike else 0
+        if not (self.strayed and self.silent >= SILENT):
+            return None
+        words = "the network gives every row the same answer, since the loss rose far above its start,"
+        return Trouble("diverged", words, 0, self.start, self.levels[-1], for_good=True)
+
+    def conclude(self, loss: float | None) -> Trouble | None:
+        """Look at the mean loss of the epoch that is to be the result; None where there is none."""
+        if loss is None or loss <= self._far_above_start:
+            return None
+        words = f"the loss ended at {loss:.3g}, far above its start, {self.start:.3g},"
+        return Trouble("diverged", words, 0, self.start, loss, for_good=True)
 
     def _risen_from(self) -> float | None:
         """Return what the loss was usually, if the latest levels are all far above; else None."""
         latest, usual = self.levels[-SUSTAINED:], self.levels[:-SUSTAINED]
         if len(latest) < SUSTAINED:
             return None
-        if min(latest) > self._far_above_start or (self.high[-1] and sum(self.high) >= OFTEN):
+        often = self.high[-1] and sum(self.high) >= OFTEN
+        far = self._far_above_start
+        above = [level > far or high for level, high in zip(latest, self.high[-SUSTAINED:], strict=True)]
+        # one of the medians too: a spike across the border of two blocks moves but the means of both
+        stays = all(above) and max(latest) > far
+        if stays or often or self.away >= RETURN:
             return self.start
         if len(usual) < FEWEST:
             return None
@@ -145,9 +200,9 @@ class Watch:
     @property
     def is_calm(self) -> bool:
         """Whether the loss stands where one would like to come back to: not above its start."""
-        return not self.levels or (
-            not self.high[-1] and self.levels[-1] <= self.start + RELATIVE * abs(self.start)
-        )
+        if not self.levels:
+            return True
+        return not (self.away or self.silent) and self.levels[-1] <= self.start + RELATIVE * abs(self.start)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as JSON knows it."""
@@ -231,6 +286,14 @@ class Guarding:
             return None
         return self.watch.see(losses)
 
+    def hear(self, all_alike: bool, steps: int) -> Trouble | None:
+        """Take note, after the steps of an epoch, of whether all rows get the same answer."""
+        return self.watch.hear(all_alike, steps) if self.guard.is_on else None
+
+    def conclude(self, loss: float | None) -> Trouble | None:
+        """Look at the mean loss of the epoch that is to be the result."""
+        return self.watch.conclude(loss) if self.guard.is_on else None
+
     def wants_snapshot(self, step: int) -> bool:
         """Whether `step`, at which a snapshot may be taken, is worth one."""
         if not self.guard.is_on:
@@ -270,14 +333,14 @@ class Guarding:
         else:
             return None
         self.multiplier *= factor
-        snapshot = self._before(steps_done, fresh=kind == "other-rate")
+        snapshot = self._before(steps_done, kind == "other-rate", trouble.for_good)
         self.watch = Watch.from_json(snapshot.facts["watch"])
         self.warm_from = snapshot.step
         rate = f"{learning_rate * factor:.3g}"
         new = f"another learning rate, {rate}" if words else f"half the learning rate, {rate}"
         return Action(kind, snapshot, f"{words} back to step {snapshot.step:,} with {new}".strip(", "))
 
-    def _before(self, steps_done: int, fresh: bool) -> Snapshot:
+    def _before(self, steps_done: int, fresh: bool, for_good: bool) -> Snapshot:
         """Return the newest snapshot from before the trouble began; the next trouble goes further back.
 
         Where a rate is given up, what it has reached is too, unless it was worth something.
@@ -286,7 +349,7 @@ class Guarding:
         older = [snapshot for snapshot in self._snapshots if snapshot.step <= began]
         chosen = older[-1] if older else self._snapshots[0]
         reached = chosen.facts["watch"]["levels"]
-        if fresh and not (reached and reached[-1] < LOST * self.watch.start):
+        if for_good or (fresh and not (reached and reached[-1] < LOST * self.watch.start)):
             chosen = self._snapshots[0]
         self._snapshots = [s for s in self._snapshots if s.step < chosen.step] or [chosen]
         return chosen

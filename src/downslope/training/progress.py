@@ -13,7 +13,7 @@ class Progress:
         epoch: epochs completed.
         position: steps done of the epoch that is under way.
         seconds: training time so far, over all sessions, in seconds.
-        history: one row per completed epoch (`_row` in training.loop).
+        history: one row per completed epoch (`training.rows`).
         layers: one row per completed epoch and layer (`runs.folder.LAYERS_SCHEMA`).
         best_epoch: the epoch whose weights are kept; 0 is the start.
         best_loss: its validation loss; infinite before the first.

@@ -25,14 +25,11 @@ from downslope.stepsize.schedule import schedule_by_name
 from downslope.study import bruteforce
 from downslope.study.compare import ArmRun, has_diverged
 from downslope.training.devices import ONE_DEVICE
-from downslope.training.evaluate import cut, evaluate, make_evaluation
-from downslope.training.loop import (
-    SECONDS_PER_STRETCH,
-    evaluation_size,
-    run_key,
-    weights_to_measure,
-)
+from downslope.training.evaluate import cut, evaluate, evaluation_size, make_evaluation
+from downslope.training.keys import run_key
+from downslope.training.loop import SECONDS_PER_STRETCH
 from downslope.training.plan import Problem
+from downslope.training.programs import weights_to_measure
 from downslope.training.progress import finite_or_none
 from downslope.training.state import initial_state
 from downslope.training.step import Pace, make_step

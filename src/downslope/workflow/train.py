@@ -20,10 +20,11 @@ from downslope.stepsize.phases import phased
 from downslope.stepsize.schedule import Schedule, schedule_by_name
 from downslope.study.diagnosis import diagnose, in_short
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.evaluate import cut, evaluate, make_evaluation
+from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size, make_evaluation
 from downslope.training.events import GUARD_KINDS, PASSING, Event, Listener
+from downslope.training.keys import run_key
 from downslope.training.layers import dead_units
-from downslope.training.loop import EVALUATION_ROWS, descend, evaluation_size, run_key
+from downslope.training.loop import descend
 from downslope.training.plan import Problem
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import make_step

@@ -17,8 +17,7 @@ from downslope.losses import DEFAULT_LOSS, LOSSES, Loss, loss_by_name
 from downslope.models.architecture import Architecture
 from downslope.models.functional import Model, as_model
 from downslope.runs import folder as runs
-from downslope.training.evaluate import Evaluated, cut, evaluate, make_evaluation
-from downslope.training.loop import evaluation_size
+from downslope.training.evaluate import Evaluated, cut, evaluate, evaluation_size, make_evaluation
 from downslope.workflow import measure
 from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
 from downslope.workflow.options import MODELS

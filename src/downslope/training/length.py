@@ -1,0 +1,77 @@
+"""How long a descent goes on, where that is left to us: when the decay begins, and which weights to keep."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from downslope.metrics import paired_gap
+from downslope.training.session import Session
+
+TIME_KEPT = 0.9  # share of the time left that a decay by the clock counts on: steps are not all alike
+
+
+def watch_losses(session: Session) -> None:
+    """Begin the decay where the validation loss has stopped falling at the full rate."""
+    pacing, progress = session.plan.pacing, session.progress
+    if pacing is None or session.steps_done >= session.phases.decay_from:
+        return
+    if pacing.stands_still([row["validation_loss"] for row in progress.history]):
+        best, copies = progress.best_epoch, session.programs.copies
+        end = session.steps_done + pacing.decay_after(best, session.steps_per_epoch)
+        _anneal(session, min(end, pacing.epochs * session.steps_per_epoch))
+        session.state = replace(copies(session.turning), step=copies(session.state.step))
+        until = math.ceil(session.phases.end / session.steps_per_epoch)
+        message = (
+            f"the validation loss stands still: back to epoch {best}, "
+            f"from where the rate falls to 0 until epoch {until}"
+        )
+        session.tell("annealing", message, {"epochs": until, "back_to_epoch": best})
+
+
+def watch_clock(session: Session) -> None:
+    """Begin the decay in time to end within the time limit."""
+    pacing, limit = session.plan.pacing, session.plan.max_seconds
+    done = session.steps_done
+    if pacing is None or limit is None or done >= session.phases.decay_from:
+        return
+    if done and pacing.must_anneal(session.elapsed, limit):
+        left = TIME_KEPT * (limit - session.elapsed) * done / max(session.seconds, 1e-6)
+        _anneal(session, min(session.phases.end, done + max(1, int(left))))
+        message = f"the time limit is near: the rate now falls to 0, within {limit:g} s"
+        session.tell("annealing", message)
+
+
+def _anneal(session: Session, end: float) -> None:
+    session.progress.phases = {"decay_from": float(session.steps_done), "end": float(end)}
+
+
+def is_annealed(session: Session) -> bool:
+    """Whether a decay that was begun on the way has come to its end."""
+    return bool(session.progress.phases) and session.steps_done >= session.progress.phases["end"]
+
+
+def why_annealed(session: Session) -> str:
+    """Return why a descent that is annealed is over."""
+    of_time = session.progress.phases["end"] % session.steps_per_epoch > 0
+    if of_time and session.plan.max_seconds:
+        return f"annealed within the time limit of {session.plan.max_seconds:g} s"
+    return "annealed after the validation loss stood still"
+
+
+def prefer_the_end(session: Session) -> None:
+    """Keep the annealed weights where no earlier ones were better by more than chance.
+
+    Of many epochs the lowest validation loss is lucky as well as good, and weights half-way through a
+    decay have not come to rest.
+    """
+    pacing, progress = session.plan.pacing, session.progress
+    if pacing is None or pacing.named or session.problem.validation is None or not progress.history:
+        return
+    end = session.weights()
+    losses, of_kept = (session.losses(weights, session.validation) for weights in (end, session.kept))
+    counts = np.concatenate([np.asarray(batch.weights, np.float64) for batch in session.validation])
+    gap, error = paired_gap(losses, of_kept, counts)
+    if math.isfinite(gap) and gap <= error and progress.best_epoch < progress.epoch:
+        session.kept, progress.best_epoch = end, progress.epoch
+        progress.best_loss = progress.history[-1]["validation_loss"]

@@ -1,0 +1,79 @@
+"""What an epoch leaves in the history: a row of it, and a row of each layer."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from downslope.training.progress import finite_or_none
+from downslope.training.stretch import Trace
+
+
+def epoch_row(
+    trace: Trace,
+    *,
+    epoch: int,
+    step: int,
+    position: int,
+    n_rows: int,
+    batch_size: int,
+    learning_rate: float,
+    seconds: float,
+    began: float,
+) -> dict[str, Any]:
+    """Return the history's row of an epoch; its measurements on validation rows are still None.
+
+    Args:
+        trace: what its steps saw.
+        epoch: its number, from 1.
+        step: steps done so far, over all epochs.
+        position: steps done of this epoch, ≥ 1.
+        n_rows: rows of a whole epoch.
+        batch_size: rows of a whole batch; the last may have fewer.
+        learning_rate: of the last step.
+        seconds: training time so far.
+        began: training time when the epoch began.
+    """
+    losses = np.asarray(trace.losses, np.float64)[:position]
+    rows_of = np.full(position, float(batch_size))
+    rows_of[-1] = min(n_rows - (position - 1) * batch_size, batch_size)
+    seen = np.isfinite(losses)  # float16 skips a step that overflows
+    return {
+        "epoch": epoch,
+        "step": step,
+        "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else None,
+        "validation_loss": None,
+        "validation_metric": None,
+        "sharpness": None,
+        "learning_rate": learning_rate,
+        "gradient_norm": finite_or_none(_mean(trace.gradient_norms)),
+        "seconds": seconds,
+        "examples_per_second": rows_of.sum() / max(seconds - began, 1e-9),
+    }
+
+
+def layer_rows(trace: Trace, layers: Sequence[str], *, epoch: int, step: int) -> list[dict[str, Any]]:
+    """Return what an epoch saw of each layer: means, None where nothing was seen."""
+    seen = zip(_means(trace.layer_gradients), _means(trace.layer_ratios), strict=True)
+    return [
+        {
+            "epoch": epoch,
+            "step": step,
+            "layer": name,
+            "gradient_norm": finite_or_none(gradient),
+            "update_ratio": finite_or_none(ratio),
+        }
+        for name, (gradient, ratio) in zip(layers, seen, strict=True)
+    ]
+
+
+def _mean(values: Any) -> float:
+    """Return the mean of the numbers that are finite; NaN where none is."""
+    finite = np.asarray(values, np.float64)[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
+def _means(table: Any) -> list[float]:
+    """Return the mean of each column; see `_mean`."""
+    return [_mean(column) for column in np.asarray(table, np.float64).T]
