@@ -25,6 +25,7 @@ from downslope.rules.rule import Rule
 from downslope.stepsize.phases import Phases
 from downslope.stepsize.plateau import PlateauState
 from downslope.training.checkpoint import Checkpoints
+from downslope.training.compiling import jit_steps
 from downslope.training.devices import Devices
 from downslope.training.evaluate import cut, evaluate
 from downslope.training.events import Event, Listener, tell
@@ -137,7 +138,7 @@ class _Session:
     def _compile(self) -> None:
         began = time.monotonic()
         self.stretch: Callable[..., Any] = (
-            jax.jit(make_stretch(self.problem.step, self.plan.devices), donate_argnums=(0, 1))
+            jit_steps(make_stretch(self.problem.step, self.plan.devices), donate_argnums=(0, 1))
             .lower(self.state, self.trace, self.data, self._stretch(0), self._pace())
             .compile()
         )
