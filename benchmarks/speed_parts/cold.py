@@ -46,15 +46,20 @@ def measure(quick: bool, tell: Tell) -> Section:
     return Section(
         "cold",
         "cold: from the command to a trained network",
-        f"Whole processes: `downslope train digits` with its defaults (it chooses the learning rate, trains until "
+        "Whole processes: `downslope train digits` with its defaults (it chooses the learning rate, "
+        "trains until "
         "the validation loss stands still, measures, explains and writes the run folder), once with an empty "
-        "compile cache and once with what that run left there; and a script with scikit-learn's StandardScaler "
-        f"and MLPClassifier, which only trains and prints the accuracy. All reach {ACCURACY} on a fifth of the "
+        "compile cache and once with what that run left there; and a script with scikit-learn's "
+        "StandardScaler "
+        f"and MLPClassifier, which only trains and prints the accuracy. All reach {ACCURACY} on a fifth "
+        "of the "
         f"rows. Medians of {len(cold)} interleaved rounds, all cores.",
         ("process", "seconds", "least", "most", "test accuracy", "peak GB"),
         tuple(rows),
         (
-            Bar.at_most("seconds of the second run ÷ those of the scikit-learn script", second / script, 1.0, "×"),
+            Bar.at_most(
+                "seconds of the second run ÷ those of the scikit-learn script", second / script, 1.0, "×"
+            ),
             Bar.at_most("first run, empty cache", first, COLD_SECONDS),
             Bar.at_most("second run", second, WARM_SECONDS),
         ),

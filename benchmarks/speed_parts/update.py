@@ -31,7 +31,9 @@ GIGA = 1e9
 def shapes(width: int = WIDTH, blocks: int = BLOCKS) -> list[tuple[int, ...]]:
     """Return the arrays of so many transformer blocks: four matrices and four biases each."""
     matrices = ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
-    return [shape for _ in range(blocks) for rows, columns in matrices for shape in ((rows, columns), (columns,))]
+    return [
+        shape for _ in range(blocks) for rows, columns in matrices for shape in ((rows, columns), (columns,))
+    ]
 
 
 def bytes_moved(rule: str, n_params: int) -> int:
@@ -71,10 +73,14 @@ def measure(quick: bool, tell: Tell) -> Section:
         "update",
         f"update: one step over {n_params / 1e6:.0f} million parameters",
         f"One step of the rule on {timed['n_arrays']} float32 arrays, the matrices and biases of transformer "
-        f"blocks, in place, given their gradients; medians of {rounds} interleaved rounds in one process, all "
-        "cores. Counted are the bytes that must be moved: of AdamW 7 numbers per parameter (p, g, m, v read, p, "
-        "m, v written), of LAMB 10 (p, m, v once more, after the norms of the whole array are known), of a copy "
-        "2. Ours and Optax's steps are jitted with donated buffers, ours with the options of the training loop. "
+        f"blocks, in place, given their gradients; medians of {rounds} interleaved rounds in one process, "
+        "all "
+        "cores. Counted are the bytes that must be moved: of AdamW 7 numbers per parameter (p, g, m, v "
+        "read, p, "
+        "m, v written), of LAMB 10 (p, m, v once more, after the norms of the whole array are known), of "
+        "a copy "
+        "2. Ours and Optax's steps are jitted with donated buffers, ours with the options of the "
+        "training loop. "
         "Memory is the peak of a process that does two steps; the four numbers per parameter alone take "
         f"{16 * n_params / GIGA:.1f} GB.",
         ("rule", "system", "ms", "GB/s", "of a copy", "peak GB", "first step s"),
