@@ -20,7 +20,9 @@ ROWS_AT_ONCE = 100_000
 def main(path: str, rows: int) -> None:
     random = np.random.default_rng(0)
     schema = part(random, 10).schema
-    with csv.CSVWriter(path, schema) as writer:
+    plain = csv.WriteOptions(include_header=False, quoting_style="none")  # as pandas writes it
+    with open(path, "wb") as file, csv.CSVWriter(file, schema, write_options=plain) as writer:
+        file.write(",".join(schema.names).encode() + b"\n")
         for start in range(0, rows, ROWS_AT_ONCE):
             writer.write_table(part(random, min(ROWS_AT_ONCE, rows - start)))
 

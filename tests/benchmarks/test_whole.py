@@ -42,7 +42,7 @@ def test_a_cliff_is_found_where_it_begins_and_while_it_lasts():
 def test_a_process_is_timed_and_its_memory_read():
     done = process.run([sys.executable, "-c", "x = bytearray(80_000_000); x[::999] = x[1::999]; print('hi')"])
     assert done.output == "hi\n"
-    assert 80e6 < done.peak_bytes < 400e6
+    assert 80e6 < done.peak_bytes < 160e6
     assert done.seconds > 0
 
 
