@@ -14,7 +14,7 @@ from benchmarks.speed_parts.growth import FACTORS
 INPUTS, CLASSES = 784, 10
 MOST_FLOPS = 3e10  # per size and round, so that a large size takes as few steps as it needs
 FEWEST_STEPS, MOST_STEPS = 12, 400
-EPOCHS = 4
+EPOCHS = 6
 
 
 def main(axis: str, rounds: int) -> None:

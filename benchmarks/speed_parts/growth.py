@@ -15,7 +15,7 @@ from benchmarks.section import Bar, Section, Tell, machine, versions
 
 FACTORS = (1, 4, 16, 64)
 CLIFF = 2.0
-ROUNDS = 3
+ROUNDS = 1  # of compiling and training every size; a second takes as long again
 # what grows, what its size is at × 1, and which unit of work the time is divided by
 AXES = {
     "width": ("32 units in each of two hidden layers, batch 64", "floating-point operation"),
@@ -35,9 +35,9 @@ def cliffs(costs: Sequence[float], limit: float = CLIFF) -> list[int]:
     return [place for place in range(1, len(costs)) if costs[place] > limit * min(costs[:place])]
 
 
-def measure(quick: bool, tell: Tell) -> Section:
+def measure(_quick: bool, tell: Tell) -> Section:
     """Measure each axis in a process of its own; the sizes take turns in it."""
-    rows, bars, rounds = [], [], 1 if quick else ROUNDS
+    rows, bars, rounds = [], [], ROUNDS
     for axis, (_at_one, unit) in AXES.items():
         tell(f"growth: {axis}")
         done = process.run([sys.executable, "-m", "benchmarks.scripts.growth", axis, str(rounds)])
@@ -57,8 +57,7 @@ def measure(quick: bool, tell: Tell) -> Section:
         "growth",
         "growth: the cost of a step as the work in it grows",
         f"Milliseconds per step of `downslope.train` as one thing grows, Adam, float32, "
-        f"all cores, medians of {rounds} rounds in which the sizes take turns; compiling is left out. At "
-        "× 1: "
+        "all cores, the median of the epochs after the first; compiling is left out. At × 1: "
         f"{sizes}. The cost of a unit of work (a floating-point operation, a row of the batch, a step, a "
         f"layer) may fall as the step grows, and then stand; more than {CLIFF:g} times the lowest cost at a "
         "smaller size is a cliff.",
