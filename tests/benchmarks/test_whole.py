@@ -1,6 +1,7 @@
 """What could be wrong in the whole-process parts: the counting of bytes, the verdict on growth, the clock."""
 
 import csv
+import json
 import math
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks.harness import BenchmarkError
 from benchmarks.scripts import make_table
+from benchmarks.speed_parts import growth
 from benchmarks.speed_parts.growth import cliffs, per_unit
 from benchmarks.speed_parts.update import bytes_moved, shapes
 
@@ -68,3 +70,12 @@ def test_the_table_has_what_it_promises(tmp_path: Path):
     assert sum("" in cells for cells in columns.values()) == 6
     assert set(columns["label"]) == {"yes", "no"}
     assert [len(set(columns[f"text_{i}"]) - {""}) for i in range(7)] == list(make_table.LEVELS)
+
+
+def test_what_grew_becomes_rows_and_bars(monkeypatch):
+    found = {"seconds": [[1.0], [4.0], [40.0], [64.0]], "units": [1.0, 4.0, 16.0, 64.0]}
+    done = process.Done(1.0, 2_000_000_000, json.dumps(found))
+    monkeypatch.setattr(process, "run", lambda command: done)
+    section = growth.measure(True, lambda line: None)
+    assert [row[4] for row in section.rows[:4]] == ["", "", "cliff", ""]
+    assert [bar.holds for bar in section.bars] == [False] * len(growth.AXES)
