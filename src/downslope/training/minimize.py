@@ -22,6 +22,7 @@ from downslope.rules.ranges import POSITIVE, checked
 from downslope.rules.rule import Rule, as_rule
 from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import schedule_by_name
+from downslope.training.compiling import jit_steps
 from downslope.training.interrupt import interrupts
 from downslope.training.recording import (
     MOST_WEIGHTS,
@@ -142,7 +143,7 @@ def minimize(
     objective, by_row = _objective(loss, params, rows, key)
     step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
     every = steps_per_point(params, steps)
-    run = jax.jit(make_stretch(recording(step, every)), donate_argnums=(0, 1))
+    run = jit_steps(make_stretch(recording(step, every)), donate_argnums=(0, 1))
     copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
     state = copy(
         initial_state(

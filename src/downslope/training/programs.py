@@ -11,6 +11,7 @@ import numpy as np
 from downslope import pytrees
 from downslope.gradient.backprop import Batch
 from downslope.rules.rule import Rule
+from downslope.training.compiling import jit_steps
 from downslope.training.devices import Devices
 from downslope.training.plan import Problem
 from downslope.training.state import TrainState
@@ -51,7 +52,7 @@ def compile_programs(
     pace: Pace,
 ) -> Programs:
     """Return the programs for arrays of these shapes; nothing that changes on the way is compiled in."""
-    stretch = jax.jit(make_stretch(problem.step, devices), donate_argnums=(0, 1))
+    stretch = jit_steps(make_stretch(problem.step, devices), donate_argnums=(0, 1))
     weights = jax.jit(weights_to_measure(problem, devices))
     schedule = jax.jit(problem.schedule)
     compiled = stretch.lower(state, trace, data, steps, pace).compile()

@@ -24,6 +24,7 @@ from downslope.rules.rule import Rule
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.study import bruteforce
 from downslope.study.compare import ArmRun, has_diverged
+from downslope.training.compiling import jit_steps
 from downslope.training.devices import ONE_DEVICE
 from downslope.training.evaluate import cut, evaluate, evaluation_size, make_evaluation
 from downslope.training.keys import run_key
@@ -178,7 +179,7 @@ class Descent:
         problem = Problem(
             ground.objective, step, rule, multiplier, ground.evaluation, lambda _: 0.0, ground.train, None
         )
-        self._stretch = jax.jit(make_stretch(step), donate_argnums=(0, 1))
+        self._stretch = jit_steps(make_stretch(step), donate_argnums=(0, 1))
         self._weights = jax.jit(weights_to_measure(problem, ONE_DEVICE))
         loss_scale = job.precision.initial()
 

@@ -8,7 +8,7 @@ from downslope import metrics
 from downslope.training.evaluate import Evaluated
 from downslope.workflow.arrays import AnyEncoding
 
-POINTS_DRAWN = 2_000  # of predicted against actual: more would hide each other
+POINTS_DRAWN = 2_000  # of predicted against actual, or of a curve: more would hide each other
 
 
 def score(encoding: AnyEncoding, predictions: np.ndarray, targets: np.ndarray) -> float:
@@ -41,7 +41,7 @@ def drawn(split: str, encoding: AnyEncoding, predictions: np.ndarray, targets: n
         "reliability": metrics.reliability(predictions, targets),
     }
     if n_classes == 2:
-        content["roc"] = metrics.roc(predictions[:, 1], targets == 1)
+        content["roc"] = _thinned(metrics.roc(predictions[:, 1], targets == 1))
     return content
 
 
@@ -49,3 +49,12 @@ def _metrics(encoding: AnyEncoding, predictions: np.ndarray, targets: np.ndarray
     if encoding.task == "classification":
         return metrics.classification(predictions, targets)
     return metrics.regression(encoding.decode_target(predictions), encoding.decode_target(targets))
+
+
+def _thinned(roc: dict[str, Any]) -> dict[str, Any]:
+    """Return a curve of at most `POINTS_DRAWN` points, as far apart along it; the area is that of all."""
+    along = np.add(roc["fpr"], roc["tpr"])  # rises from 0 to 2
+    if len(along) <= POINTS_DRAWN:
+        return roc
+    kept = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], POINTS_DRAWN)))
+    return {**roc, "fpr": np.take(roc["fpr"], kept).tolist(), "tpr": np.take(roc["tpr"], kept).tolist()}

@@ -1,0 +1,1 @@
+"""What the whole-process parts start: each file is a process of its own."""

@@ -1,0 +1,21 @@
+"""How the compiled loop is scheduled.
+
+XLA's scheduler for CPUs spreads independent operations as wide as it can, as if there were a core for each.
+The update of every parameter array is independent of all others, so their intermediate arrays are all alive
+at once: at 100 million parameters LAMB takes 0.4 GB for them, writes them to memory and reads them back. One
+array after the other they stay in the cache, and the step takes two thirds of the time. Where a network is
+small it makes no difference; a single large operation is spread over the cores either way.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+ONE_AFTER_THE_OTHER = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
+def jit_steps(steps: Callable[..., Any], **options: Any) -> Any:
+    """Return ``jax.jit(steps, **options)``, scheduled on a CPU so that few arrays are alive at once."""
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.jit(steps, compiler_options=ONE_AFTER_THE_OTHER if on_cpu else None, **options)
