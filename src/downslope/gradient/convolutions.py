@@ -42,7 +42,7 @@ def convolution(
     preferred_element_type: Any,
     **others: Any,
 ) -> Array | None:
-    """Return `jax.lax.conv_general_dilated` of these by a matrix product; None where that is no gain."""
+    """Return `jax.lax.conv_general_dilated` of these in a quicker form; None where there is none."""
     inputs_at, filters_at, out_at = dimension_numbers
     window = [filters.shape[d] for d in filters_at[2:]]
     padded = _padded(inputs, inputs_at[2:], padding, lhs_dilation)
@@ -57,11 +57,10 @@ def convolution(
         or any(other is not None for other in others.values())
         or not jnp.issubdtype(inputs.dtype, jnp.floating)
         or min(*size, *padded.shape, *filters.shape) < 1
+        or min(prod(window), prod(size)) > MOST_COPIES
     ):
         return None
     few_taps = prod(window) <= prod(size)
-    if min(prod(window), prod(size)) > MOST_COPIES:
-        return None
     dtype = jnp.result_type(inputs, filters) if preferred_element_type is None else preferred_element_type
     how = {"precision": precision, "preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
     rank = inputs.ndim
