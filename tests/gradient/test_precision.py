@@ -329,4 +329,4 @@ def test_the_gradient_of_a_bias_adds_up_in_float32():
     exact = np.asarray(slope, np.float64).sum(0)
     ours = summed_in_float32(gradient, PRECISIONS["bfloat16"])(bias)
     assert ours.dtype == jnp.bfloat16
-    np.testing.assert_allclose(ours.astype(np.float64), exact, rtol=2**-8)
+    np.testing.assert_allclose(np.asarray(ours, np.float64), exact, rtol=2**-8)
