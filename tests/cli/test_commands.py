@@ -154,7 +154,8 @@ def test_without_a_header(things, command, tmp_path):
 
 def test_batch_sizes(things, command):
     for size, steps in (("full", 84), ("1", 1), ("1000000", 84)):
-        words = ["--target", "kind", "--epochs", "1", "--hidden", "4", "--out", f"run-{size}"]
+        words = ["--target", "kind", "--epochs", "1", "--model", "linear", "--out", f"run-{size}"]
+        words += ["--learning-rate", "0.01"]
         assert command("train", "things.csv", "--batch-size", size, *words).code == 0
         assert ds.Run.load(f"run-{size}").summary["batch_size"] == steps
 

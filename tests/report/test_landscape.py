@@ -7,7 +7,7 @@ import pytest
 
 from downslope.errors import RunFolderError
 from downslope.report import write_report
-from downslope.report.landscape import contour_figure, line_figure, surface_figure, thinned
+from downslope.report.landscape_figures import contour_figure, line_figure, surface_figure, thinned
 
 from .chromium import Chromium, find_chromium
 

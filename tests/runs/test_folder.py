@@ -189,8 +189,11 @@ def test_damaged_files_are_named(tmp_path, name, damage):
 
 
 def test_what_is_missing_is_said_in_words(tmp_path):
-    with pytest.raises(RunFolderError, match="no such run folder"):
+    with pytest.raises(RunFolderError, match="no such run folder; give one that"):
         runs.read_json(tmp_path / "nowhere" / "summary.json")
+    runs.create(tmp_path / "digits-1", CONFIG)
+    with pytest.raises(RunFolderError, match=r"digit-1: no such run folder\. Did you mean '.*digits-1'\?"):
+        runs.read_json(tmp_path / "digit-1" / "summary.json")
     (tmp_path / "other").mkdir()
     with pytest.raises(RunFolderError, match="not a run folder"):
         runs.read_json(tmp_path / "other" / "summary.json")

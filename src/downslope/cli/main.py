@@ -6,7 +6,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,17 +63,26 @@ def main() -> None:
     keep_compiled_programs()
     collect_garbage_rarely()
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="downslope", standalone_mode=False)
     except DownslopeError as error:
         code = _fail(str(error), error.exit_code)
     except UsageError as error:
-        code = _fail(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue]
+        code = _fail(_usage(error), 2)
     except (KeyboardInterrupt, EOFError):
         code = _fail("interrupted", 130)
     except BrokenPipeError:  # `downslope … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def _usage(error: Any) -> str:
+    """Return what is wrong with a line that was typed; a column among the files is easily meant well."""
+    message = error.format_message()
+    known = [parameter.name for parameter in error.ctx.command.params] if error.ctx else []
+    if "target" in known and "unexpected extra argument" in message:
+        message += "; name the column to predict with --target, and put quotes around spaces"
+    return message
 
 
 def keep_compiled_programs() -> None:

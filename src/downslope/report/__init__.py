@@ -6,7 +6,7 @@ sentences.py    what the run means, in plain words
 theme.py        colours for light and dark, one look for all figures
 figures.py      the descent: cost, learning rate, gradient norm
 results.py      the model: confusion matrix, predicted against actual, …
-landscape.py    the ground around the weights, and the line between two runs
+landscape.py    the ground around the weights, and the line between two runs (…_figures.py, …_files.py)
 panels.py       figure + title + how to read it
 tables.py       the same numbers as tables
 page.py         everything → template.html.j2 → report.html

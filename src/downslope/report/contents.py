@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from downslope.errors import RunFolderError
 from downslope.report.formatting import is_number
+from downslope.runs.folder import no_such_run
 
 TASKS = ("classification", "regression")
 HISTORY_REQUIRED = ("epoch", "train_loss")
@@ -70,9 +71,7 @@ def read_contents(folder: Path) -> RunContents:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise RunFolderError(
-            f"{folder}: no such run folder; give one that `downslope train` wrote, such as runs/digits-1"
-        )
+        raise RunFolderError(no_such_run(folder))
     encoding = _optional(folder / "encoding.json", _read_object) or {}
     describe = encoding.get("describe")
     return RunContents(

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from downslope import pytrees
 from downslope.report.figures import log_axis, spans
 from downslope.report.formatting import number, percent
-from downslope.report.landscape import PATH, contour_figure
+from downslope.report.landscape_figures import PATH, contour_figure
 from downslope.report.theme import LIGHT, as_text, figure, on_paper
 from downslope.study.landscape import axis, coordinates, principal_plane, span
 

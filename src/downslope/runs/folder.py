@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from downslope.errors import RunFolderError
+from downslope.errors import RunFolderError, did_you_mean
 
 FILES = {
     "config.json",
@@ -212,9 +212,18 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
 
 
+def no_such_run(folder: Path) -> str:
+    """Return that there is no such run, and which ones beside it, or in runs/, have nearly its name."""
+    places = dict.fromkeys((folder.parent, Path("runs")))
+    near = [str(found.parent) for place in places for found in sorted(place.glob("*/config.json"))]
+    meant = did_you_mean(str(folder), near) or did_you_mean(str(Path("runs") / folder.name), near)
+    remedy = f".{meant}" if meant else "; give one that `downslope train` wrote, such as runs/digits-1"
+    return f"{folder}: no such run folder{remedy}"
+
+
 def _missing(path: Path) -> str:
     if not path.parent.is_dir():
-        return f"{path.parent}: no such run folder"
+        return no_such_run(path.parent)
     if not (path.parent / "config.json").is_file():
         return f"{path.parent}: not a run folder (it has no config.json)"
     if not (path.parent / "summary.json").is_file():
