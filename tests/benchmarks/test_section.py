@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from benchmarks.section import Bar, Section, machine, store, stored, versions
 
 from benchmarks import page
-from benchmarks.section import Bar, Section, machine, store, stored, versions
 
 
 def section(name: str = "tiny", **changes) -> Section:
