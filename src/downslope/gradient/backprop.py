@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from downslope import pytrees
+from downslope.gradient.formulations import in_forms_for_this_device
 from downslope.gradient.precision import PRECISIONS, LossScale, Precision, summed_in_float32
 from downslope.losses import Loss
 from downslope.models.functional import Model
@@ -89,7 +90,9 @@ def loss_and_gradient(
         loss, model_state = objective(params, model_state, batch, key)
         return loss * scale, (loss, model_state)
 
-    differentiated = summed_in_float32(jax.grad(scaled_objective, has_aux=True), precision)
+    differentiated = summed_in_float32(
+        in_forms_for_this_device(jax.grad(scaled_objective, has_aux=True)), precision
+    )
 
     def whole(params: Any, model_state: Any, batch: Batch, key: Any, scale: Any) -> tuple[Any, Any, Any]:
         gradient, (loss, model_state) = differentiated(params, model_state, batch, key, scale)

@@ -1,61 +1,50 @@
 """How the matrix products of the forward and the backward pass are computed.
 
-A network says which products it wants; differentiation adds two more for each. This is the one place
-that sees them all, whoever wrote the network, and may say them in the form that is most accurate and
-quickest on the device. What is computed stays the same.
+A network says which products it wants; differentiation adds two more for each. Here all of them may be
+said in the form that is most accurate and quickest on the device. What is computed stays the same.
 """
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
-import jax
-from jax.extend import core
+from jax import Array, lax
+
+from downslope.gradient.rewriting import rewritten
 
 Product = Callable[..., Any]  # the arguments of jax.lax.dot_general
 
 
 def with_product(function: Callable[..., Any], product: Product) -> Callable[..., Any]:
     """Return `function`, each `jax.lax.dot_general` of it computed by `product` instead."""
-
-    @wraps(function)
-    def replaced(*args: Any) -> Any:
-        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        outputs = _evaluate(traced, product, jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
-
-    return replaced
+    return rewritten(function, {"dot_general": product})
 
 
-def _evaluate(program: core.ClosedJaxpr, product: Product, arguments: Sequence[Any]) -> list[Any]:
-    """Return the outputs of a traced program, its products replaced."""
-    jaxpr = program.jaxpr
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, program.consts, strict=True))
-    values |= zip(jaxpr.invars, arguments, strict=True)
-
-    def value(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
-
-    for equation in jaxpr.eqns:
-        operands = [value(atom) for atom in equation.invars]
-        if equation.primitive.name == "dot_general":
-            results = [product(*operands, **equation.params)]
-        else:
-            inner = {name: _replaced(param, product) for name, param in equation.params.items()}
-            params = equation.primitive.get_bind_params(inner)
-            results = equation.primitive.bind(*operands, **params)
-            results = results if equation.primitive.multiple_results else [results]
-        values |= zip(equation.outvars, results, strict=True)
-    return [value(atom) for atom in jaxpr.outvars]
+def product(lhs: Array, rhs: Array, **how: Any) -> Array:
+    """Return `jax.lax.dot_general` of these in the form that is quickest on a CPU."""
+    out = summed_over_rows(lhs, rhs, **how)
+    return lax.dot_general(lhs, rhs, **how) if out is None else out
 
 
-def _replaced(param: Any, product: Product) -> Any:
-    """Return a parameter of an operation, products replaced in the programs that it holds: a loop's body."""
-    if type(param) in (tuple, list):
-        return type(param)(_replaced(item, product) for item in param)
-    if isinstance(param, core.Jaxpr) and not param.constvars:
-        return _replaced(core.ClosedJaxpr(param, ()), product).jaxpr
-    if not isinstance(param, core.ClosedJaxpr):
-        return param
-    inputs = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in param.in_avals]
-    return jax.make_jaxpr(lambda *arguments: _evaluate(param, product, arguments))(*inputs)
+def summed_over_rows(lhs: Array, rhs: Array, *, dimension_numbers: Any, **how: Any) -> Array | None:
+    """Return `jax.lax.dot_general` over several leading dimensions as a product over one; else None.
+
+    The gradient of a dense layer is such a sum, over the batch and what else there is, tokens or places:
+    Σ_bt x[b, t, i] · g[b, t, o]. XLA's CPU turns one of the two around in memory first, unless both are
+    matrices (batch × tokens, …), which costs nothing to say.
+    """
+    (lhs_summed, rhs_summed), (lhs_batch, _) = dimension_numbers
+    leading = tuple(range(len(lhs_summed)))
+    if lhs_batch or len(leading) < 2 or tuple(lhs_summed) != leading or tuple(rhs_summed) != leading:
+        return None
+    if how.get("out_sharding") is not None:
+        return None
+    rows, lhs_rest, rhs_rest = (
+        prod(lhs.shape[: len(leading)]),
+        lhs.shape[len(leading) :],
+        rhs.shape[len(leading) :],
+    )
+    out = lax.dot_general(
+        lhs.reshape(rows, prod(lhs_rest)), rhs.reshape(rows, prod(rhs_rest)), (((0,), (0,)), ((), ())), **how
+    )
+    return out.reshape(lhs_rest + rhs_rest)
