@@ -6,6 +6,7 @@ functions, whose output is the loss of each piece already: there is a target aft
 """
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from benchmarks.workloads import Workload
 
 
-def run(workload: Workload, threads: int) -> dict[str, Any]:
+def run(workload: Workload, threads: int, *, listener: Callable[[Any], None] | None = None) -> dict[str, Any]:
     x, y = workload.arrays()
     began = time.perf_counter()
     import downslope as ds
@@ -45,7 +46,7 @@ def run(workload: Workload, threads: int) -> dict[str, Any]:
         seed=workload.seed,
         out=False,
         quiet=True,
-        listeners=[note],
+        listeners=[note] if listener is None else [note, listener],
     )
     ends = [0.0, *result.history["seconds"].to_pylist()]  # since the first step, compiling excluded
     compile_seconds = result.summary["seconds"]["compile"]
