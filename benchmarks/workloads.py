@@ -151,7 +151,9 @@ class Workload:
         it looked at every pair of characters, as is the custom (Chowdhery et al. 2022, appendix B).
         """
         if self.kind == "conv":
-            first, rest = 28 * 28 * 9 * 32, 14 * 14 * 9 * 32 * 64 + 7 * 7 * 64 * 128 + 128 * self.classes
+            pairs = (3 * 28 - 2) ** 2, (3 * 14 - 2) ** 2  # of a pixel and a neighbour, less those outside
+            first = pairs[0] * 32
+            rest = pairs[1] * 32 * 64 + 7 * 7 * 64 * 128 + 128 * self.classes
             return self.batch_size * (4.0 * first + 6.0 * rest)
         if self.kind == "attention":
             dense = self.layers * 12 * self.width**2 + self.width * VOCABULARY

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf, isfinite
 from statistics import median
 
 from benchmarks.harness import ROOT, BenchmarkError, Measured, Peer, check_installed, measure_together
@@ -183,7 +184,7 @@ def _same_work(where: str, all_of_them: Sequence[Measured]) -> Bar:
     """Return whether the losses after the run agree: whether all did the same work."""
     losses = [one.final_loss for one in all_of_them]
     middle = median(losses)
-    away = max(abs(loss / middle - 1) for loss in losses)
+    away = max(abs(loss / middle - 1) for loss in losses) if all(map(isfinite, losses)) else inf
     prefix = f"{where}: " if where else ""
     return Bar.at_most(
         f"{prefix}final losses, the furthest from their median", 100 * away, 100 * LOSSES_AGREE, "%"
