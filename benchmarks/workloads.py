@@ -103,8 +103,8 @@ class Workload:
 
         def dense(name: str, *shape: int, deviation: float | None = None) -> None:
             fan_in = int(np.prod(shape[:-1]))
-            deviation = np.sqrt(2 / fan_in) if deviation is None else deviation
-            made[f"{name}/kernel"] = (deviation * random.standard_normal(shape)).astype(np.float32)
+            spread = np.sqrt(2 / fan_in) if deviation is None else deviation
+            made[f"{name}/kernel"] = (spread * random.standard_normal(shape)).astype(np.float32)
             made[f"{name}/bias"] = np.zeros(shape[-1], np.float32)
 
         def last(name: str, fan_in: int, fan_out: int) -> None:
