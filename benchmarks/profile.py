@@ -20,7 +20,8 @@ from benchmarks.workloads import Workload
 
 FIRST = 2  # the epoch after which the trace begins: the earlier ones are a warm-up
 SHOWN = 10
-NOT_OPERATIONS = re.compile(r"^(\$|while|call|Thunk|Pjit|Parse|Execute|TfrtCpu|PjRt|end: |D2D|.*::|.* )")
+OPERATION = re.compile(r"^[a-z][\w-]*(\.[\w-]+)*$")  # anything else is the host's
+HOLDS_OTHERS = re.compile(r"^(while|call|cond|conditional)(\.\d+)?$")
 
 
 def profile(workload: Workload) -> list[tuple[str, float, float]]:
@@ -48,7 +49,7 @@ def summed_up(events: Iterable[dict[str, Any]], steps: int) -> list[tuple[str, f
     microseconds, calls = Counter[str](), Counter[str]()
     for event in events:
         name = event.get("name", "")
-        if event.get("ph") != "X" or NOT_OPERATIONS.match(name):
+        if event.get("ph") != "X" or not OPERATION.match(name) or HOLDS_OTHERS.match(name):
             continue
         kind = re.sub(r"[.\d]+(?=$|\.)", "", name)
         microseconds[kind] += event["dur"]

@@ -119,6 +119,8 @@ def test_a_trace_is_summed_up_by_the_kind_of_operation():
         {"ph": "X", "name": "dot.3", "dur": 2.0},
         {"ph": "X", "name": "multiply_fusion.1", "dur": 4.0},
         {"ph": "X", "name": "while.7", "dur": 100.0},  # holds the others
+        {"ph": "X", "name": "np.asarray(jax.Array)", "dur": 90.0},  # the host waits
+        {"ph": "X", "name": "PjRtCpuExecutable::Execute", "dur": 90.0},
         {"ph": "M", "name": "thread_name"},
     ]
     rows = summed_up(events, steps=2)
