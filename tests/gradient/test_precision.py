@@ -314,3 +314,19 @@ def test_a_precision_that_the_device_lacks_is_refused(name, platform, capability
 def test_an_unknown_precision_is_refused_with_the_nearest():
     with pytest.raises(OptionError, match=r"unknown 'float61'\. Did you mean 'float16'"):
         precision_by_name("float61")
+
+
+def test_the_gradient_of_a_bias_adds_up_in_float32():
+    slope = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (3000, 4)), jnp.bfloat16)
+
+    def gradient(bias):
+        return jax.vjp(lambda bias: jnp.zeros_like(slope) + bias, bias)[1](slope)[0]
+
+    bias = jnp.zeros(4, jnp.bfloat16)
+    for precision in (PRECISIONS["bfloat16"], PRECISIONS["float32"]):
+        text = str(jax.make_jaxpr(summed_in_float32(gradient, precision))(bias))
+        assert ("f32[4] = reduce_sum" in text) == (precision.name == "bfloat16")
+    exact = np.asarray(slope, np.float64).sum(0)
+    ours = summed_in_float32(gradient, PRECISIONS["bfloat16"])(bias)
+    assert ours.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(ours, np.float64), exact, rtol=2**-8)

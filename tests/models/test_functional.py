@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from downslope.models.functional import from_nnx
+from downslope import pytrees
+from downslope.models.functional import as_model, from_nnx
 
 
 class Theirs(nnx.Module):
@@ -111,3 +112,24 @@ def test_a_module_that_takes_a_mask_gets_it():
     mask = np.array([1, 0] * 5, np.float32)
     outputs, _ = model.apply(params, state, INPUTS, key=None, train=True, mask=mask)
     np.testing.assert_allclose(outputs, INPUTS * mask[:, None])
+
+
+def test_an_embedding_computes_in_the_dtype_of_its_table():
+    class Sequence(nnx.Module):
+        def __init__(self, rngs):
+            self.table = nnx.Embed(7, 4, rngs=rngs)
+            self.output = nnx.Linear(4, 2, rngs=rngs)
+
+        def __call__(self, tokens):
+            return self.output(self.table(tokens))
+
+    tokens = jnp.zeros((3, 5), jnp.int32)
+    made = Sequence(nnx.Rngs(0))
+    for network in (made, lambda rngs: Sequence(rngs)):
+        model = as_model(network)
+        params, state = model.init(jax.random.key(0), tokens)
+        for dtype in (jnp.float32, jnp.bfloat16):
+            cast = pytrees.cast(params, dtype)
+            outputs, _ = model.apply(cast, state, tokens, key=None, train=True)
+            assert outputs.dtype == dtype
+    assert made.table.dtype == jnp.float32  # the user's own is not touched

@@ -1,15 +1,16 @@
-"""Convolutions as matrix products, for CPUs.
+"""Convolutions in the forms that are quick on a CPU.
 
-XLA's CPU convolution is quick forwards. Backwards it is not: the gradient of a filter is a convolution
-whose window is a whole image and whose result is a few numbers wide, and runs in plain loops, a hundred
-times slower than a product of the same size. Each is a product, though, of what a small window sees:
+XLA's CPU convolution is quick for (batch, place…, channel) inputs and (place…, channel, output channel)
+filters. The gradient of the inputs is the same with the filters the other way round: said in that order it
+is as quick. The gradient of the filters is a convolution whose window is a whole image and whose result is
+a few places large, and runs in plain loops, a hundred times slower than a matrix product of its size. It is
+one, of what each place of the result sees:
 
-    out[n, p, o] = Σ_t Σ_c  in[n, p·stride + t·dilation, c] · filter[t, c, o]
+    out[p, i, o] = Σ_n Σ_t  inputs[n, p·stride + t·dilation, i] · slope[n, t, o]
 
-Few window positions t: the shifted copies of the input, one for each t, lie side by side (`im2col`,
-Chellapilla, Puri & Simard 2006, "High Performance Convolutional Neural Networks for Document Processing")
-and one product sums over all (t, c). Few outputs p: the copies, one for each p, lie side by side and one
-product sums over all (t, c) for all of them.
+The shifted copies of the inputs, one for each p, lie side by side (Chellapilla, Puri & Simard 2006, "High
+Performance Convolutional Neural Networks for Document Processing"), and one product sums over all (n, t).
+The gradient of the inputs of a convolution with strides has the copies side by side too, one for each t.
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ def convolution(
     preferred_element_type: Any,
     **others: Any,
 ) -> Array | None:
-    """Return `jax.lax.conv_general_dilated` of these by a matrix product; None where that is no gain."""
+    """Return `jax.lax.conv_general_dilated` of these in a quicker form; None where there is none."""
     inputs_at, filters_at, out_at = dimension_numbers
     window = [filters.shape[d] for d in filters_at[2:]]
     padded = _padded(inputs, inputs_at[2:], padding, lhs_dilation)
@@ -59,36 +60,52 @@ def convolution(
         or min(prod(window), prod(size)) > MOST_COPIES
     ):
         return None
+    few_taps = prod(window) <= prod(size)
     dtype = jnp.result_type(inputs, filters) if preferred_element_type is None else preferred_element_type
     how = {"precision": precision, "preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
-    few_taps = prod(window) <= prod(size)
-    if few_taps:
-        steps, lengths, offsets, counts = window_strides, size, rhs_dilation, window
-    else:
-        steps, lengths, offsets, counts = rhs_dilation, window, window_strides, size
-    copies = [
-        _window(padded, inputs_at[2:], place, offsets, lengths, steps)
-        for place in positions_in(*map(range, counts))
-    ]
-    together = sum(copy.size * copy.dtype.itemsize for copy in copies) <= MOST_BYTES
-    if few_taps:
+    rank = inputs.ndim
+    if few_taps and max(lhs_dilation) == 1:
+        # (batch, place…, channel) and (place…, channel, output channel): the order XLA has a quick form for
+        usual = (0, rank - 1, *range(1, rank - 1))
+        numbers = lax.ConvDimensionNumbers(usual, (rank - 1, rank - 2, *range(rank - 2)), usual)
+        if dimension_numbers == numbers:
+            return None
+        inputs = jnp.transpose(inputs, (inputs_at[0], *inputs_at[2:], inputs_at[1]))
+        filters = jnp.transpose(filters, (*filters_at[2:], filters_at[1], filters_at[0]))
+        out = lax.conv_general_dilated(
+            inputs,
+            filters,
+            window_strides,
+            padding,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=numbers,
+            **how,
+        )
+        order = usual
+    elif few_taps:
+        copies = _copies(padded, inputs_at, window, size, rhs_dilation, window_strides)
         taps = jnp.transpose(filters, (*filters_at[2:], filters_at[1], filters_at[0]))
         taps = taps.reshape(len(copies), -1, taps.shape[-1])  # (tap, channel, output channel)
         summed = (((inputs_at[1],), (0,)), ((), ()))
-        if together:
+        if _fit_together(copies):
             copies, taps = [jnp.concatenate(copies, inputs_at[1])], taps.reshape(1, -1, taps.shape[-1])
         out = sum(lax.dot_general(copy, tap, summed, **how) for copy, tap in zip(copies, taps, strict=True))
-        stays = [d for d in range(inputs.ndim) if d != inputs_at[1]]  # out is (those…, output channel)
+        stays = [d for d in range(rank) if d != inputs_at[1]]  # out is (those…, output channel)
         order = [stays.index(inputs_at[0]), len(stays), *(stays.index(d) for d in inputs_at[2:])]
     else:
+        copies = _copies(padded, inputs_at, size, window, window_strides, rhs_dilation)
         summed = (((inputs_at[1], *inputs_at[2:]), (filters_at[1], *filters_at[2:])), ((), ()))
-        if together:
+        if _fit_together(copies):
             copies = [jnp.concatenate(copies, inputs_at[0])]
         out = jnp.concatenate([product(copy, filters, dimension_numbers=summed, **how) for copy in copies])
         out = out.reshape(*size, inputs.shape[inputs_at[0]], -1)  # (place…, batch, output channel)
         order = [len(size), len(size) + 1, *range(len(size))]
     # (batch, output channel, place…) to where the dimension numbers want each
-    return jnp.transpose(out, [order[out_at.index(d)] for d in range(inputs.ndim)]).astype(dtype)
+    return jnp.transpose(out, [order[out_at.index(d)] for d in range(rank)]).astype(dtype)
+
+
+def _fit_together(copies: Sequence[Array]) -> bool:
+    return sum(copy.size * copy.dtype.itemsize for copy in copies) <= MOST_BYTES
 
 
 def _padded(inputs: Array, spatial: Sequence[int], padding: Any, dilation: Sequence[int]) -> Array:
@@ -98,17 +115,23 @@ def _padded(inputs: Array, spatial: Sequence[int], padding: Any, dilation: Seque
     return lax.pad(inputs, jnp.zeros((), inputs.dtype), config)
 
 
-def _window(
+def _copies(
     inputs: Array,
-    spatial: Sequence[int],
-    place: Sequence[int],
-    offsets: Sequence[int],
+    inputs_at: Sequence[int],
+    counts: Sequence[int],
     lengths: Sequence[int],
+    offsets: Sequence[int],
     steps: Sequence[int],
-) -> Array:
-    """Return, along `spatial`, `lengths` elements of `inputs`, each `steps` on, from `place` × `offsets`."""
-    first, last, stride = [0] * inputs.ndim, list(inputs.shape), [1] * inputs.ndim
-    for d, at, offset, length, step in zip(spatial, place, offsets, lengths, steps, strict=True):
-        first[d], stride[d] = at * offset, step
-        last[d] = first[d] + (length - 1) * step + 1
-    return lax.slice(inputs, first, last, stride)
+) -> list[Array]:
+    """Return what of `inputs` is seen from each of `counts` places, in reading order.
+
+    Along each spatial dimension these are `lengths` elements, each `steps` on, from place × `offsets`.
+    """
+    copies = []
+    for place in positions_in(*map(range, counts)):
+        first, last, stride = [0] * inputs.ndim, list(inputs.shape), [1] * inputs.ndim
+        for d, at, offset, length, step in zip(inputs_at[2:], place, offsets, lengths, steps, strict=True):
+            first[d], stride[d] = at * offset, step
+            last[d] = first[d] + (length - 1) * step + 1
+        copies.append(lax.slice(inputs, first, last, stride))
+    return copies

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from downslope import pytrees
 from downslope.errors import OptionError, did_you_mean
-from downslope.gradient.products import with_product
+from downslope.gradient.rewriting import rewritten
 from downslope.models.functional import Model
 
 SMALLEST_SCALE = 2.0**-14  # below, it is not the scale that makes gradients infinite
@@ -126,14 +126,22 @@ def in_precision(model: Model, precision: Precision) -> Model:
 
 
 def summed_in_float32(function: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
-    """Return `function`, whose low-precision matrix products add up in float32 and are rounded once.
+    """Return `function`, whose low-precision products and sums add up in float32 and are rounded once.
 
     It goes around the differentiated function, so that it sees the products of the backward pass too.
     """
-    return function if precision.dtype == jnp.float32 else with_product(function, _float32_sums)
+    if precision.dtype == jnp.float32:
+        return function
+    return rewritten(function, {"dot_general": _float32_sums, "reduce_sum": _float32_sum})
 
 
 def _float32_sums(lhs: Array, rhs: Array, *, preferred_element_type: Any, **how: Any) -> Array:
     rounded = jnp.result_type(lhs, rhs) if preferred_element_type is None else preferred_element_type
     wide = jnp.float32 if rounded in (jnp.bfloat16, jnp.float16) else rounded
     return jax.lax.dot_general(lhs, rhs, preferred_element_type=wide, **how).astype(rounded)
+
+
+def _float32_sum(values: Array, **how: Any) -> Array | None:
+    if values.dtype not in (jnp.bfloat16, jnp.float16):
+        return None
+    return jax.lax.reduce_sum_p.bind(values.astype(jnp.float32), **how).astype(values.dtype)

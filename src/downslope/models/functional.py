@@ -104,6 +104,7 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module], made: nnx.Module | None = 
         made: the module, where it is there already: its weights are the start, whatever the key.
     """
     abstract = nnx.eval_shape(lambda: build(nnx.Rngs(0))) if made is None else _shapes_of(made)
+    _compute_as_stored(abstract)
     graph_for = {
         train: nnx.split(_in_mode(abstract, train), nnx.Param, nnx.RngState, ...)[0]
         for train in (True, False)
@@ -136,6 +137,17 @@ def _shapes_of(module: nnx.Module) -> nnx.Module:
     """Return a copy of the module that holds shapes in place of arrays."""
     graph, state = nnx.split(module)
     return nnx.merge(graph, jax.eval_shape(lambda: state))
+
+
+def _compute_as_stored(module: nnx.Module) -> None:
+    """Let embeddings give what their table is stored in, as other layers do.
+
+    Flax writes float32 down in an embedding that is given no dtype; all after it then computes in float32,
+    even where the weights are cast to bfloat16.
+    """
+    for _, part in nnx.iter_modules(module):
+        if isinstance(part, nnx.Embed) and part.dtype == part.embedding.dtype:
+            part.dtype = None
 
 
 def _in_mode(module: nnx.Module, train: bool) -> nnx.Module:
