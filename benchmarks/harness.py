@@ -2,20 +2,20 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.section import Tell, cores
 from benchmarks.workloads import Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_ALLOWED = 600  # for one process
-TRIAL_EPOCHS = 4
+TRIAL_EPOCHS = 3
 
 
 class BenchmarkError(Exception):
@@ -41,12 +41,22 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One process of a round: who does what with how many threads."""
+
+    peer: Peer
+    workload: Workload
+    threads: int
+
+
+@dataclass(frozen=True)
 class Measured:
     """What the rounds of one peer came to; the first epoch of each process is left out as a warm-up.
 
     Attributes:
         epoch_seconds: for each round, the median epoch.
-        import_seconds, setup_seconds: medians over the rounds.
+        import_seconds, setup_seconds, peak_bytes: medians over the rounds.
+        compile_seconds: the longest: a system that keeps what it compiled does so only once.
         final_loss: of the last round; the same in all, where the system is deterministic.
         threads: what it computed with.
     """
@@ -55,6 +65,8 @@ class Measured:
     epoch_seconds: list[float]
     import_seconds: float
     setup_seconds: float
+    compile_seconds: float
+    peak_bytes: float
     final_loss: float
     threads: int
 
@@ -70,12 +82,18 @@ def check_installed(peers: Sequence[Peer]) -> None:
         raise BenchmarkError(f"{', '.join(missing)}: not installed; pip install -e '.[bench]'")
 
 
-def run_peer(peer: Peer, workload: Workload, threads: int) -> dict[str, Any]:
+def run_peer(turn: Turn) -> dict[str, Any]:
     """Run one peer in a process of its own and return what it measured (see `benchmarks.peers`)."""
-    command = [sys.executable, "-m", "benchmarks.peers", peer.name, workload.to_json(), str(threads)]
+    peer = turn.peer
+    command = [sys.executable, "-m", "benchmarks.peers", peer.name, turn.workload.to_json()]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_ALLOWED, check=False
+            [*command, str(turn.threads)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_ALLOWED,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{peer.label}: not done after {SECONDS_ALLOWED} s; try fewer epochs") from None
@@ -85,16 +103,33 @@ def run_peer(peer: Peer, workload: Workload, threads: int) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def best_threads(peer: Peer, workload: Workload) -> int:
-    """Return the number of threads, one or all, with which the peer's epochs are shorter."""
-    if not peer.tries_threads or cores() == 1:
-        return cores()
-    trial = replace(workload, epochs=min(TRIAL_EPOCHS, workload.epochs))
-    return min((1, cores()), key=lambda threads: _steady(run_peer(peer, trial, threads)))
+def run_round(turns: Sequence[Turn], tell: Tell, alone: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Run the peers one after the other.
+
+    Args:
+        turns: who, in this order.
+        tell: called with a line before each process.
+        alone: words of a command through which the round is started as one process, such as a queue that
+            keeps other work away meanwhile; none: the round is run from here.
+    """
+    if not alone:
+        results = []
+        for turn in turns:
+            tell(turn.peer.label)
+            results.append(run_peer(turn))
+        return results
+    tell(", ".join(turn.peer.label for turn in turns))
+    content = [[vars(turn.peer), turn.workload.to_json(), turn.threads] for turn in turns]
+    command = [*alone, sys.executable, "-m", "benchmarks.harness", json.dumps(content)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BenchmarkError(f"a round through {alone[0]}: exit code {done.returncode} ({last})")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(
-    peers: Sequence[Peer], workload: Workload, rounds: int, tell: Callable[[str], None]
+    peers: Sequence[Peer], workload: Workload, rounds: int, tell: Tell, alone: Sequence[str] = ()
 ) -> list[Measured]:
     """Run all peers in turn, `rounds` times, after a trial that finds each one's number of threads.
 
@@ -103,30 +138,55 @@ def measure(
         workload: what each is given.
         rounds: how often, ≥ 1.
         tell: called with a line before each process.
+        alone: see `run_round`.
     """
-    threads = {}
-    for peer in peers:
-        tell(f"trial: {peer.label}")
-        threads[peer] = best_threads(peer, workload)
-    results: dict[Peer, list[dict[str, Any]]] = {peer: [] for peer in peers}
-    for turn in range(rounds):
-        for peer in peers:
-            tell(f"round {turn + 1}/{rounds}: {peer.label}")
-            results[peer].append(run_peer(peer, workload, threads[peer]))
-    return [_summed_up(peer, results[peer]) for peer in peers]
+    return measure_together([(peer, workload) for peer in peers], rounds, tell, alone)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def measure_together(
+    pairs: Sequence[tuple[Peer, Workload]], rounds: int, tell: Tell, alone: Sequence[str] = ()
+) -> list[Measured]:
+    """Run each peer on its workload in turn; see `measure`."""
+    trials = [
+        Turn(peer, replace(workload, epochs=min(TRIAL_EPOCHS, workload.epochs)), threads)
+        for peer, workload in pairs
+        if peer.tries_threads
+        for threads in sorted({1, cores()})
+    ]
+    tried = list(zip(trials, run_round(trials, _prefixed(tell, "trial"), alone), strict=True))
+    turns, longest = [], []
+    for peer, workload in pairs:
+        own = [
+            (turn.threads, found)
+            for turn, found in tried
+            if turn.peer == peer and turn.workload == replace(workload, epochs=turn.workload.epochs)
+        ]
+        threads = min(own, key=lambda one: _steady(one[1]))[0] if own else cores()
+        turns.append(Turn(peer, workload, threads))
+        longest.append([found["compile_seconds"] for _, found in own])
+    results: list[list[dict[str, Any]]] = [[] for _ in turns]
+    for number in range(1, rounds + 1):
+        found = run_round(turns, _prefixed(tell, f"round {number}/{rounds}"), alone)
+        for one, result in zip(results, found, strict=True):
+            one.append(result)
+    return [
+        _summed_up(turn.peer, one, compiling)
+        for turn, one, compiling in zip(turns, results, longest, strict=True)
+    ]
 
 
-def _summed_up(peer: Peer, rounds: list[dict[str, Any]]) -> Measured:
+def _prefixed(tell: Tell, prefix: str) -> Tell:
+    return lambda line: tell(f"{prefix}: {line}")
+
+
+def _summed_up(peer: Peer, rounds: list[dict[str, Any]], compiling: list[float]) -> Measured:
     return Measured(
         peer,
         [_steady(one) for one in rounds],
         median(one["import_seconds"] for one in rounds),
         median(one["setup_seconds"] for one in rounds),
+        max([*compiling, *(one["compile_seconds"] for one in rounds)]),
+        median(one["peak_bytes"] for one in rounds),
         rounds[-1]["final_loss"],
         rounds[-1]["threads"],
     )
@@ -134,3 +194,19 @@ def _summed_up(peer: Peer, rounds: list[dict[str, Any]]) -> Measured:
 
 def _steady(result: dict[str, Any]) -> float:
     return median(result["epoch_seconds"][1:] or result["epoch_seconds"])
+
+
+def _main() -> None:
+    """Run a round that `run_round` has put in words, and print what it measured."""
+    turns = [
+        Turn(Peer(**peer), Workload.from_json(workload), threads)
+        for peer, workload, threads in json.loads(sys.argv[1])
+    ]
+    try:
+        print(json.dumps(run_round(turns, lambda line: None)))
+    except BenchmarkError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _main()
