@@ -109,6 +109,28 @@ def test_an_unknown_part_is_refused(capsys):
     assert "huge" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+def test_a_workload_becomes_a_section(name: str, monkeypatch):
+    """Without the measuring: every figure has its column, a missed bar its profile, compute its ceiling."""
+
+    def together(pairs, rounds, tell, alone):
+        assert rounds == training.ROUNDS
+        return [measured(peer, 1.0, name=name) for peer, _ in pairs]
+
+    def asked(module, argument, alone, tell):
+        return [["dot", 3.0, 1.0]] if module == "profile" else {"XLA": 1e11, "PyTorch": 2e11}
+
+    monkeypatch.setattr(training, "check_installed", lambda peers: None)
+    monkeypatch.setattr(training, "measure_together", together)
+    monkeypatch.setattr(training, "_asked", asked)
+    section = training.measure(name, (), False, print)
+    assert Section.from_json(section.to_json()) == section
+    text = page.page([section])
+    assert "| Downslope | float32 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
+    assert ("Ceiling: " in text) == (name not in training.OVERHEAD_BOUND)
+    assert ("| `dot` | 3.00 | 100 | 1.00 |" in text) == (not all(bar.holds for bar in section.bars))
+
+
 def test_parts_are_found():
     assert callable(part(PARTS[0]))
 
