@@ -73,7 +73,7 @@ def descend(
     if resume and (chooser is None or session.has_checkpoint):
         session.restore()
     else:
-        session.tell_weights(session.kept[0])
+        session.tell_weights(session.kept)
     with interrupts() as interrupted:
         if chooser is not None and not session.progress.tuned:
             session.choose(chooser, interrupted)
@@ -408,7 +408,7 @@ class _Session:
             if self.progress.position % LONGEST == 0:
                 self._snapshot_if_due()
             if self.progress.position == self._next_snapshot(first):
-                self.tell_weights(self.weights()[0])
+                self.tell_weights(self.weights())
 
     def close_epoch(self) -> None:
         """Measure, write the epoch's row, keep the weights if they are the best so far, open the next."""
@@ -441,18 +441,20 @@ class _Session:
         progress.layers += self._layer_rows()
         progress.epoch, progress.position = progress.epoch + 1, 0
         self._tell("epoch", values=row)
-        self.tell_weights(weights[0])
+        self.tell_weights(weights)
         self._watch_length()
         self.trace, self.order = self._empty_trace(), self._order()
         self._snapshot_if_due()
 
-    def tell_weights(self, params: Any) -> None:
+    def tell_weights(self, weights: tuple[Any, Any]) -> None:
         """Tell the listeners where the descent is, if the plan asks for it."""
         per_epoch = min(self.plan.snapshots_per_epoch, self.steps_per_epoch)
         if per_epoch:
             within = self.progress.position * per_epoch // self.steps_per_epoch
             index = self.progress.epoch * per_epoch + within
-            self._tell("weights", values={"index": index, "params": params})
+            params, model_state = weights
+            values = {"index": index, "params": params, "model_state": model_state}
+            self._tell("weights", values=values)
 
     def _next_snapshot(self, position: int | None = None) -> int:
         """Return the step of the epoch, after `position`, at which the weights are told next, or the last."""

@@ -1,0 +1,95 @@
+"""From losses and times to ratios, regrets and scores: pure functions of what was stored.
+
+    target       the median, over the oracle's fresh seeds, of the test loss of the weights it kept
+    reached      the first time a run's test loss is ≤ 1.01 · target; ∞ where it never is
+    ratio r      median over seeds of that time ∕ the same of the oracle
+    regret       median over seeds of the test loss of the weights kept ∕ target − 1
+    score        mean over workloads of max(0, (4 − r)/3): 1 as fast as the oracle, 0 at four times its time
+
+Half of the oracle's own seeds end above their median, so 1 % is allowed, and the oracle is measured by the
+same rule. The score is the area under the performance profile up to r = 4 (Dolan & Moré 2002,
+https://arxiv.org/abs/cs/0102001; Dahl et al. 2023, https://arxiv.org/abs/2306.07179, section 4.4).
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+ALLOWED = 1.01  # times the target
+SLOWEST = 4.0  # times the oracle, that still counts
+
+Run = dict[str, Any]  # an `observed.Observed`, as JSON knows it
+
+
+def target_of(oracle: Sequence[Run]) -> float:
+    """Return the loss to be reached."""
+    return statistics.median(run["losses"][-1] for run in oracle)
+
+
+def to_target(runs: Sequence[Run], target: float, what: str) -> float:
+    """Return the median over the runs of the ``"seconds"`` or ``"steps"`` to the target; ∞: not reached."""
+    return statistics.median_low([_first(run, target, what) for run in runs])
+
+
+def _first(run: Run, target: float, what: str) -> float:
+    for loss, at in zip(run["losses"], run[what], strict=True):
+        if loss <= ALLOWED * target:
+            return float(at)
+    return math.inf
+
+
+def ratio(runs: Sequence[Run], oracle: Sequence[Run], what: str) -> float:
+    """Return the time of some runs to the target, in units of the oracle's; ∞: not reached."""
+    target = target_of(oracle)
+    return to_target(runs, target, what) / to_target(oracle, target, what)
+
+
+def regret(runs: Sequence[Run], oracle: Sequence[Run]) -> float:
+    """Return by what share of the target the weights that were kept are above it."""
+    return statistics.median(run["losses"][-1] for run in runs) / target_of(oracle) - 1
+
+
+def score(ratios: Iterable[float]) -> float:
+    """Return the area under the performance profile.
+
+    >>> score([1.0, 2.5, 4.0, float("inf")])
+    0.375
+    """
+    return statistics.mean(min(1.0, max(0.0, (SLOWEST - r) / (SLOWEST - 1))) for r in ratios)
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """Return the geometric mean of those that are finite; NaN where none is."""
+    finite = [r for r in ratios if math.isfinite(r)]
+    return statistics.geometric_mean(finite) if finite else math.nan
+
+
+def best_setting(sweep: dict[str, list[list[Any]]]) -> tuple[str, float, str, float]:
+    """Return (rule, learning rate, schedule, loss) of the lowest median over the sweep's seeds.
+
+    `sweep` holds, by rule, lines [learning rate, schedule, losses of the seeds].
+    """
+    medians = [
+        (statistics.median(losses), rule, rate, schedule)
+        for rule, lines in sweep.items()
+        for rate, schedule, losses in lines
+    ]
+    loss, rule, rate, schedule = min(medians)
+    return rule, rate, schedule, loss
+
+
+def shares(record: dict[str, Any], learning_rate: float) -> tuple[float, float]:
+    """Return what the rule and the rate cost, as the sweep has it.
+
+    The first: AdamW's best setting against the best of all rules. The second: AdamW at the rate of the
+    sweep nearest to `learning_rate`, with its best schedule, against AdamW's best. Both as a share.
+    """
+    best = best_setting(record["sweep"])[-1]
+    of_rule = best_setting({"adamw": record["sweep"]["adamw"]})[-1]
+    near = min(
+        {rate for rate, *_ in record["sweep"]["adamw"]},
+        key=lambda rate: abs(math.log(rate / learning_rate)),
+    )
+    at_rate = best_setting({"adamw": [line for line in record["sweep"]["adamw"] if line[0] == near]})[-1]
+    return of_rule / best - 1, at_rate / of_rule - 1
