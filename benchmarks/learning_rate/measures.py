@@ -20,6 +20,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 ALLOWED = 1.01  # times the target
 SLOWEST = 4.0  # times the oracle, that still counts
 
@@ -101,14 +103,14 @@ def best_setting(sweep: dict[str, list[list[Any]]]) -> tuple[str, float, str, fl
 def shares(record: dict[str, Any], learning_rate: float) -> tuple[float, float]:
     """Return what the rule and the rate cost, as the sweep has it.
 
-    The first: AdamW's best setting against the best of all rules. The second: AdamW at the rate of the
-    sweep nearest to `learning_rate`, with its best schedule, against AdamW's best. Both as a share.
+    The first: AdamW's best setting against the best of all rules. The second: AdamW at `learning_rate`, with
+    its best schedule, against AdamW's best; between two rates of the sweep the logarithm of the loss is
+    taken to be a straight line over that of the rate. Both as a share.
     """
     best = best_setting(record["sweep"])[-1]
-    of_rule = best_setting({"adamw": record["sweep"]["adamw"]})[-1]
-    near = min(
-        {rate for rate, *_ in record["sweep"]["adamw"]},
-        key=lambda rate: abs(math.log(rate / learning_rate)),
-    )
-    at_rate = best_setting({"adamw": [line for line in record["sweep"]["adamw"] if line[0] == near]})[-1]
-    return of_rule / best - 1, at_rate / of_rule - 1
+    lines = record["sweep"]["adamw"]
+    rates = sorted({rate for rate, *_ in lines})
+    losses = [best_setting({"adamw": [line for line in lines if line[0] == rate]})[-1] for rate in rates]
+    finite = [min(loss, 1e9) for loss in losses]
+    at_rate = np.exp(np.interp(math.log(learning_rate), np.log(rates), np.log(finite)))
+    return min(losses) / best - 1, float(at_rate) / min(losses) - 1

@@ -225,13 +225,10 @@ def _shares(records: Sequence[Record]) -> list[str]:
     text = [
         "## Where our regret comes from",
         "",
-        "*Rule*: AdamW's best setting of the sweep above the best of all rules. *Rate*: AdamW at the "
-        "rate of the "
-        "sweep nearest to ours, with its best schedule, above AdamW's best. Both are minima over "
-        "settings, of 3 "
-        "seeds: what is lucky among them is in here too. *Rest*: what is left of the regret: schedule, "
-        "length, "
-        "which weights are kept, luck.",
+        "*Rule*: AdamW's best setting of the sweep above the best of all rules. *Rate*: AdamW at our rate, "
+        "read between its neighbours in the sweep, with the best schedule, above AdamW's best. Both are "
+        "minima over settings, of medians of 3 seeds: what is lucky among them is in here too. *Rest*: what is "
+        "left of the regret: schedule, length, which weights are kept, luck.",
         "",
         "| workload | our rate | rule | rate | rest | regret |",
         "|---|---|---|---|---|---|",

@@ -129,8 +129,8 @@ def california() -> Arrays | None:
     if not HOUSING.exists():
         return None
     with HOUSING.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    numbers = np.array([[float(cell) for cell in row] for row in rows])
+        cells = [list(row.values())[:-1] for row in csv.DictReader(file)]  # the last is a category
+    numbers = np.array([[float(cell) for cell in row] for row in cells if all(row)])
     numbers = np.random.default_rng(0).permutation(numbers)[:HOUSES]
     return numbers[:, :-1], numbers[:, -1]
 

@@ -129,12 +129,13 @@ def test_the_measures_on_runs_counted_by_hand():
 
 def test_the_shares_of_a_regret():
     sweep = {
-        "adamw": [[0.001, "cosine", [1.2, 1.2]], [0.01, "cosine", [1.1, 1.1]], [0.001, "linear", [1.3, 1.3]]],
+        "adamw": [[0.001, "cosine", [1.21]], [0.1, "cosine", [1.1]], [0.001, "linear", [1.3]]],
         "lion": [[0.001, "cosine", [1.0, 1.0]]],
     }
-    rule, rate = measures.shares({"sweep": sweep}, 0.0015)
+    rule, rate = measures.shares({"sweep": sweep}, 0.01)
     assert rule == pytest.approx(0.1)
-    assert rate == pytest.approx(1.2 / 1.1 - 1)
+    assert rate == pytest.approx((1.21 * 1.1) ** 0.5 / 1.1 - 1)
+    assert measures.shares({"sweep": sweep}, 9.0)[1] == pytest.approx(0.0)  # beyond the sweep: its end
 
 
 def test_records_come_back_and_are_not_torn(tmp_path):
