@@ -227,8 +227,8 @@ def _shares(records: Sequence[Record]) -> list[str]:
         "",
         "*Rule*: AdamW's best setting of the sweep above the best of all rules. *Rate*: AdamW at our rate, "
         "read between its neighbours in the sweep, with the best schedule, above AdamW's best. Both are "
-        "minima over settings, of medians of 3 seeds: what is lucky among them is in here too. *Rest*: what is "
-        "left of the regret: schedule, length, which weights are kept, luck.",
+        "minima over settings, of medians of 3 seeds: what is lucky among them is in here too. *Rest*: what "
+        "is left of the regret: schedule, length, which weights are kept, luck.",
         "",
         "| workload | our rate | rule | rate | rest | regret |",
         "|---|---|---|---|---|---|",
