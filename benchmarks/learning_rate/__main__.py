@@ -18,7 +18,15 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.learning_rate import records
-from benchmarks.learning_rate.contenders import ABLATIONS, OURS, OWN, RIVALS, UNGUARDED, Contender
+from benchmarks.learning_rate.contenders import (
+    ABLATIONS,
+    EVERYONE,
+    OURS,
+    OWN,
+    RIVALS,
+    UNGUARDED,
+    Contender,
+)
 from benchmarks.learning_rate.measures import best_setting, ratio, regret
 from benchmarks.learning_rate.observed import observed
 from benchmarks.learning_rate.oracle import RATES, RULES, SCHEDULES, SEEDS, Setting, sweep
@@ -26,6 +34,7 @@ from benchmarks.learning_rate.page import RESULTS, page
 from benchmarks.learning_rate.workloads import ALL, BASE, QUICK, Workload
 
 FRESH_SEEDS = range(10)  # of the oracle; the others run with the first of them
+FEWEST_SEEDS = 3  # of a workload that is cut off, to be on the page
 Tell = Callable[[str], None]
 
 
@@ -38,6 +47,7 @@ def main() -> int:
     add("--base", action="store_true", help="only the workloads that are not perturbed")
     add("--sweep", action="store_true", help="only the sweeps, which may share the machine: nothing is timed")
     add("--ablations", action="store_true", help="with the ablations")
+    add("--who", nargs="+", metavar="NAME", help="only these contenders, beside the oracle  [default: all]")
     add("--again", nargs="+", metavar="WHO", default=[], help="measure anew: sweep, oracle, or contenders")
     add("--minutes", type=float, default=float("inf"), help="begin nothing new after so long")
     options = parser.parse_args()
@@ -57,6 +67,9 @@ def main() -> int:
         parser.error(f"--seeds must be from 1 to {len(FRESH_SEEDS)}")
     deadline = time.monotonic() + 60 * options.minutes
     contenders = (*OWN, *RIVALS, *(ABLATIONS if options.ablations else ()))
+    contenders = [one for one in contenders if options.who is None or one.name in options.who]
+    if options.who and len(contenders) < len(options.who):
+        parser.error(f"--who: choose among {'; '.join(one.name for one in EVERYONE)}")
     for workload in chosen:
         if workload.rows is None:
             tell(f"{workload.name}: left out, its rows are missing (../shared/data)")
@@ -69,7 +82,7 @@ def main() -> int:
         if time.monotonic() > deadline:
             tell("the time is over; what is missing is measured by the next call")
             break
-    stored = [record for one in ALL if (record := records.read(one.name))["runs"].get(OURS)]
+    stored = [record for one in ALL if is_telling(record := records.read(one.name))]
     if stored:
         RESULTS.write_text(page(stored), encoding="utf-8")
         tell(f"written: {RESULTS}")
@@ -99,14 +112,15 @@ def steps_of(
     warm = False
     for seed in FRESH_SEEDS:
         for contender in (best, *contenders):
-            runs = record["runs"].setdefault(contender.name, [])
+            runs = record["runs"].get(contender.name, [])
             over = contender is not best and seed not in seeds
             if over or not contender.enters(workload) or seed in (run["seed"] for run in runs):
                 continue
             if not warm:  # what the first run of a process pays once is nobody's
                 observed(workload, Contender("warm-up", {"epochs": 1}), seed)
                 warm = True
-            runs.append(asdict(observed(workload, contender, seed)))
+            runs = [*runs, asdict(observed(workload, contender, seed))]
+            record["runs"][contender.name] = runs
             tell(f"{workload.name}, {contender.name}, seed {seed}: {runs[-1]['losses'][-1]:.4f}")
             yield
 
@@ -130,6 +144,11 @@ def oracle_of(record: records.Record) -> Contender:
     options = {"optimizer": rule, "learning_rate": rate, "schedule": schedule, **UNGUARDED}
     record["setting"] = [rule, rate, schedule]
     return Contender("oracle", options)
+
+
+def is_telling(record: records.Record) -> bool:
+    """Return whether a median of ours and one of the oracle's can be taken."""
+    return all(len(record["runs"].get(name, [])) >= FEWEST_SEEDS for name in (OURS, "oracle"))
 
 
 def without(record: records.Record, again: Sequence[str]) -> records.Record:

@@ -74,6 +74,7 @@ def observed(workload: Workload, contender: Contender, seed: int) -> Observed:
             seen.steps.append(event.step + extra_steps)
             unseen += time.monotonic() - at
 
+    run: Any
     with _changed(contender):
         try:
             options = {**workload.options, **contender.options_for(workload, seed)}

@@ -121,7 +121,7 @@ def _start(job: Job) -> Start:
     ]
     key = jax.random.key_data(run_key(np.uint32(plan.seed), "steps"))
     parts = (rows["train"], rows["validation"], rows["test"])
-    return Start(state, *parts, np.stack(order), key, np.float32(scale_of(job)))
+    return Start(state, *parts, np.stack(order), key, np.asarray(scale_of(job), np.float32))
 
 
 def _descents(job: Job) -> Callable[[Any, Start], tuple[Any, Any]]:

@@ -43,9 +43,9 @@ def write(record: Record, folder: Path = FOLDER) -> None:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the same with 6 digits of each number: more would be noise."""
+    """Return the same with 5 digits of each number: more would be noise."""
     if isinstance(value, dict):
         return {name: _rounded(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_rounded(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value

@@ -269,6 +269,11 @@ class _Session:
             weights = self._averaged(state, self.data, self._stretch(0))
             return self._losses(weights, batches)[:n_rows]
 
+        def silent() -> np.ndarray:
+            params, model_state = self.weights()
+            zeros = jax.jit(lambda params: jax.tree.map(lambda leaf: 0 * leaf, params))(params)
+            return self._losses((zeros, model_state), batches)[:n_rows]
+
         return make_trials(
             run,
             measure,
@@ -282,6 +287,7 @@ class _Session:
             batch_size=self.plan.batch_size,
             say=lambda message: self._tell("tuning", message),
             interrupted=interrupted,
+            silent=silent,
         )
 
     def _watch_length(self) -> None:
