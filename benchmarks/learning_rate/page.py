@@ -27,7 +27,7 @@ CONSTANTS = {
 }
 TRIED = (
     "A gap between two rates counted only above 3/n of the untrained network's loss, and with inputs × 100 "
-    "that loss is thousands: all rates tied, and the rule's own was taken at 300 times the loss of the best. "
+    "that loss is thousands: all rates tied, and the rule's own was taken, 300 times the best's loss. "
     "It is now the loss of the network of zero weights, where that is lower (kept).",
     "Which of the rates that tie is taken, judged by the sweep's loss at that rate above AdamW's best (22 "
     "races on 13 workloads; mean of the logarithm): the rule's own 0.48, the geometric mean of the tied 0.44, "
