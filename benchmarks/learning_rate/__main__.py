@@ -1,127 +1,176 @@
-"""Regret and time of a learning rate that nobody tuned, against an oracle that was allowed to.
+"""Regret and time of a learning rate that nobody tuned, against an oracle that was allowed to tune.
 
-python -m benchmarks.learning_rate [--quick] [--seeds N]
+python -m benchmarks.learning_rate [--quick] [--only NAME …] [--seeds N]
 
-The oracle sweeps learning rates × schedules on the very workload, over a few seeds, and takes what ends
-lowest on the test rows. Every rival runs once per seed with what it comes with. Regret: by what share of
-the oracle's test loss a rival's is above it. The table is written to RESULTS.md as it was measured.
+The oracle sweeps rules × learning rates × schedules on the very workload and takes what ends lowest on the
+test rows; everyone else runs with what it comes with. Whatever is measured is stored at once, in results/,
+and only what is missing is measured; RESULTS.md is always rewritten from all that is stored.
 """
 
 import argparse
-import platform
-import statistics
+import itertools
 import sys
 import time
-from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
-import downslope as ds
-from benchmarks.learning_rate.workloads import ALL, QUICK, Workload
-from downslope.tuning import race
+from benchmarks.learning_rate import records
+from benchmarks.learning_rate.contenders import (
+    ABLATIONS,
+    EVERYONE,
+    OURS,
+    OWN,
+    RIVALS,
+    UNGUARDED,
+    Contender,
+)
+from benchmarks.learning_rate.measures import best_setting, ratio, regret
+from benchmarks.learning_rate.observed import observed
+from benchmarks.learning_rate.oracle import RATES, RULES, SCHEDULES, SEEDS, Setting, sweep
+from benchmarks.learning_rate.page import RESULTS, page
+from benchmarks.learning_rate.workloads import ALL, BASE, QUICK, Workload
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
-HALF_DECADES = tuple(10.0 ** (power / 2) for power in range(-9, 0))
-ORACLE = [{"learning_rate": rate, "schedule": name} for rate in HALF_DECADES for name in ("cosine", "linear")]
-RIVALS: dict[str, dict[str, Any]] = {
-    "Downslope, nothing given": {},
-    "AdamW 0.002, same schedule": {"learning_rate": 0.002, "schedule": "auto"},
-    "AdamW 0.002, cosine": {"learning_rate": 0.002, "schedule": "cosine"},
-    "AdamW 0.001, constant": {"learning_rate": 0.001, "schedule": "constant"},
-    "NAdamW 0.00175, cosine": {"optimizer": "nadamw", "learning_rate": 0.00175, "schedule": "cosine"},
-    "Schedule-Free AdamW 0.0025": {"optimizer": "schedule-free-adamw", "learning_rate": 0.0025},
-    "Prodigy": {"optimizer": "prodigy", "learning_rate": 1.0},
-}
-CONSTANTS = ("ARMS", "FACTOR", "BRANCH", "ROUNDS", "STANDARD_ERRORS", "UNSEEN", "CATCHING_UP")
+FRESH_SEEDS = range(10)  # of the oracle; the others run with the first of them
+FEWEST_SEEDS = 3  # of a workload that is cut off, to be on the page
+Tell = Callable[[str], None]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_rate", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="four workloads, one seed, a coarse oracle")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each rival  [default: 3]")
+    add = parser.add_argument
+    add("--quick", action="store_true", help="small workloads, a coarse oracle, one seed; stores nothing")
+    add("--only", nargs="+", metavar="NAME", help="only these workloads  [default: all]")
+    add("--seeds", type=int, default=5, help="runs of everyone but the oracle, at most 10  [default: 5]")
+    add("--base", action="store_true", help="only the workloads that are not perturbed")
+    add("--sweep", action="store_true", help="only the sweeps, which may share the machine: nothing is timed")
+    add("--ablations", action="store_true", help="with the ablations")
+    add("--who", nargs="+", metavar="NAME", help="only these contenders, beside the oracle  [default: all]")
+    add("--again", nargs="+", metavar="WHO", default=[], help="measure anew: sweep, oracle, or contenders")
+    add("--minutes", type=float, default=float("inf"), help="begin nothing new after so long")
     options = parser.parse_args()
-    seeds = range(1 if options.quick else options.seeds)
-    oracle = ORACLE[::4] if options.quick else ORACLE
-    progress = Console(stderr=True, highlight=False)
-    lines = [measured(workload, oracle, seeds, progress) for workload in (QUICK if options.quick else ALL)]
-    RESULTS.write_text(page(lines, len(oracle), len(seeds)), encoding="utf-8")
-    progress.print(f"written: {RESULTS}")
+    console = Console(stderr=True, highlight=False)
+
+    def tell(words: str) -> None:
+        console.print(words, style="dim")
+
+    chosen = [
+        one for one in (BASE if options.base else ALL) if options.only is None or one.name in options.only
+    ]
+    if options.only and len(chosen) < len(options.only):
+        parser.error(f"--only: choose among {'; '.join(one.name for one in ALL)}")
+    if options.quick:
+        return quick([one for one in BASE if one.name in (options.only or QUICK)], tell)
+    if not 1 <= options.seeds <= len(FRESH_SEEDS):
+        parser.error(f"--seeds must be from 1 to {len(FRESH_SEEDS)}")
+    deadline = time.monotonic() + 60 * options.minutes
+    contenders = (*OWN, *RIVALS, *(ABLATIONS if options.ablations else ()))
+    contenders = [one for one in contenders if options.who is None or one.name in options.who]
+    if options.who and len(contenders) < len(options.who):
+        parser.error(f"--who: choose among {'; '.join(one.name for one in EVERYONE)}")
+    for workload in chosen:
+        if workload.rows is None:
+            tell(f"{workload.name}: left out, its rows are missing (../shared/data)")
+            continue
+        record = without(records.read(workload.name), options.again)
+        for _ in steps_of(workload, record, contenders, range(options.seeds), options.sweep, tell):
+            records.write(record)
+            if time.monotonic() > deadline:
+                break
+        if time.monotonic() > deadline:
+            tell("the time is over; what is missing is measured by the next call")
+            break
+    stored = [record for one in ALL if is_telling(record := records.read(one.name))]
+    if stored:
+        RESULTS.write_text(page(stored), encoding="utf-8")
+        tell(f"written: {RESULTS}")
     return 0
 
 
-def measured(workload: Workload, oracle: Sequence[dict[str, Any]], seeds: range, progress: Console):
-    """Return (workload, oracle's setting, its loss, {rival: (losses, seconds, diverged)})."""
-    arrays = workload.load()
-    progress.print(f"{workload.name}: oracle over {len(oracle)} settings", style="dim")
-    swept = [
-        (statistics.median(run(workload, arrays, one, seeds)[0]), place) for place, one in enumerate(oracle)
+def steps_of(
+    workload: Workload,
+    record: records.Record,
+    contenders: Sequence[Contender],
+    seeds: range,
+    only_sweep: bool,
+    tell: Tell,
+) -> Any:
+    """Measure what is missing in a record, and yield after each piece that is worth storing.
+
+    Everyone runs with one seed before anyone runs with the next: whatever else the machine does at the
+    time, it does to all of them.
+    """
+    for rule in RULES:
+        if rule not in record["sweep"]:
+            record["sweep"][rule] = swept(workload, rule, RATES, SEEDS, tell)
+            yield
+    if only_sweep:
+        return
+    best = oracle_of(record)
+    warm = False
+    for seed in FRESH_SEEDS:
+        for contender in (best, *contenders):
+            runs = record["runs"].get(contender.name, [])
+            over = contender is not best and seed not in seeds
+            if over or not contender.enters(workload) or seed in (run["seed"] for run in runs):
+                continue
+            if not warm:  # what the first run of a process pays once is nobody's
+                observed(workload, Contender("warm-up", {"epochs": 1}), seed)
+                warm = True
+            runs = [*runs, asdict(observed(workload, contender, seed))]
+            record["runs"][contender.name] = runs
+            tell(f"{workload.name}, {contender.name}, seed {seed}: {runs[-1]['losses'][-1]:.4f}")
+            yield
+
+
+def swept(
+    workload: Workload, rule: str, rates: Sequence[float], seeds: Sequence[int], tell: Tell, **options: Any
+) -> list[list[Any]]:
+    """Return lines [learning rate, schedule, test loss of the kept weights for each seed]."""
+    settings = [Setting(*one) for one in itertools.product(rates, SCHEDULES, seeds)]
+    seen = sweep(workload, rule, settings, lambda words: tell(f"{workload.name}: {words}"), **options)
+    kept = {setting: losses[-1] for setting, losses in zip(settings, seen, strict=True)}
+    return [
+        [rate, schedule, [kept[Setting(rate, schedule, seed)] for seed in seeds]]
+        for rate, schedule in itertools.product(rates, SCHEDULES)
     ]
-    loss, place = min(swept)
-    rivals = {}
-    for name, setting in RIVALS.items():
-        rivals[name] = run(workload, arrays, setting, seeds)
-        progress.print(f"  {name}: {statistics.median(rivals[name][0]):.4f} (oracle {loss:.4f})", style="dim")
-    return workload, oracle[place], loss, rivals
 
 
-def run(
-    workload: Workload, arrays: Any, setting: dict[str, Any], seeds: range
-) -> tuple[list[float], float, int]:
-    """Return the test loss of each seed, the median of seconds, compiling included, and the divergences."""
-    losses, seconds, diverged = [], [], 0
-    for seed in seeds:
-        began = time.monotonic()
-        try:
-            trained = ds.train(*arrays, **workload.options, **setting, seed=seed, out=False, quiet=True)
-            losses.append(trained.summary["metrics"]["test"]["loss"])
-        except ds.NonFiniteError:
-            losses.append(float("inf"))
-            diverged += 1
-        seconds.append(time.monotonic() - began)
-    return losses, statistics.median(seconds), diverged
+def oracle_of(record: records.Record) -> Contender:
+    """Return the best setting of a sweep, to be run like everyone else."""
+    rule, rate, schedule, _ = best_setting(record["sweep"])
+    options = {"optimizer": rule, "learning_rate": rate, "schedule": schedule, **UNGUARDED}
+    record["setting"] = [rule, rate, schedule]
+    return Contender("oracle", options)
 
 
-def page(lines: Sequence[Any], settings: int, seeds: int) -> str:
-    """Return RESULTS.md."""
-    cores = [f"{name} = {getattr(race, name)}" for name in CONSTANTS]
-    tuned = ", ".join(workload.name for workload, *_ in lines if workload.tuned_on) or "none of these"
-    text = [
-        "# No learning rate given, against an oracle",
-        "",
-        "Written by `python -m benchmarks.learning_rate`; not to be edited by hand.",
-        "",
-        f"Oracle: the best of {settings} settings of AdamW on the test rows, median of {seeds} seed(s). "
-        "Regret: a rival's test loss above the oracle's, as a share of it; negative where it is below.",
-        "",
-        "| workload | oracle | its loss | " + " | ".join(RIVALS) + " |",
-        "|---|---|---|" + "---|" * len(RIVALS),
-    ]
-    regrets: dict[str, list[float]] = {name: [] for name in RIVALS}
-    for workload, setting, loss, rivals in lines:
-        cells = []
-        for name, (losses, seconds, _) in rivals.items():
-            regrets[name].append(statistics.median(losses) / loss - 1)
-            cells.append(f"{regrets[name][-1]:+.1%}, {seconds:.1f} s")
-        best = f"{setting['learning_rate']:.2g} {setting['schedule']}"
-        text.append(f"| {workload.name} | {best} | {loss:.4f} | " + " | ".join(cells) + " |")
-    text += ["", "| rival | median regret | worst regret | divergences |", "|---|---|---|---|"]
-    for name in RIVALS:
-        diverged = sum(rivals[name][2] for *_, rivals in lines)
-        middle, worst = statistics.median(regrets[name]), max(regrets[name])
-        text.append(f"| {name} | {middle:+.1%} | {worst:+.1%} | {diverged} |")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("downslope", "jax", "numpy"))
-    text += [
-        "",
-        f"Constants of the race: {', '.join(cores)}. Of these workloads, these were in sight when they were "
-        f"chosen: {tuned}; besides iris, titanic, wine quality, California housing and MNIST's test digits.",
-        "",
-        f"Python {platform.python_version()}, {versions}; seeds 0 to {seeds - 1}.",
-        "",
-    ]
-    return "\n".join(text)
+def is_telling(record: records.Record) -> bool:
+    """Return whether a median of ours and one of the oracle's can be taken."""
+    return all(len(record["runs"].get(name, [])) >= FEWEST_SEEDS for name in (OURS, "oracle"))
+
+
+def without(record: records.Record, again: Sequence[str]) -> records.Record:
+    """Return a record without what is to be measured anew; all depends on the sweep, and on the oracle."""
+    if "sweep" in again:
+        record["sweep"], record["runs"] = {}, {}
+    record["runs"] = {name: runs for name, runs in record["runs"].items() if name not in again}
+    return record
+
+
+def quick(workloads: Sequence[Workload], tell: Tell) -> int:
+    """Print what one seed and a coarse oracle say; nothing is stored."""
+    for workload in workloads:
+        record = {"sweep": {"adamw": swept(workload, "adamw", RATES[3:10:2], SEEDS[:1], tell)}}
+        oracle = [asdict(observed(workload, oracle_of(record), 0))]
+        for contender in (*OWN, RIVALS[0]):
+            runs = [asdict(observed(workload, contender, 0))]
+            print(
+                f"{workload.name}, {contender.name}: {ratio(runs, oracle, 'seconds'):.2f} of the oracle's "
+                f"time, regret {regret(runs, oracle):+.1%}"
+            )
+    return 0
 
 
 if __name__ == "__main__":

@@ -56,6 +56,13 @@ def test_trials_do_not_touch_each_other(made, identical):
     assert identical(again.state, one.state)
 
 
+def test_a_silent_network_says_0_of_every_row(made):
+    trials = laboratory(made.problem, PLAN, made.start())
+    before = trials.measure(trials.begin())
+    np.testing.assert_allclose(trials.silent(), np.square(made.problem.validation.targets), rtol=1e-6)
+    assert (trials.measure(trials.begin()) == before).all()
+
+
 def test_a_trial_may_fail(made):
     trials = laboratory(made.problem, PLAN, made.start())
     trial = trials.advance(trials.begin(), 13, 1e30, Phases(0))

@@ -88,6 +88,16 @@ def test_few_rows_may_all_be_easy():
     assert doubtful.learning_rate == 0.01
 
 
+def test_an_untrained_network_that_is_sure_and_wrong_is_no_measure_of_ignorance():
+    """Of inputs a hundred times too large, the first loss is thousands; a constant answer loses 1."""
+    trials = made_up(valley(0.09), untrained=1e4)
+    assert Race(trials, 0.01, 2000).run().learning_rate == 0.01
+    known = dataclasses.replace(trials, silent=lambda: np.ones(ROWS))
+    assert Race(known, 0.01, 2000).run().learning_rate == 0.09
+    unknown = dataclasses.replace(trials, silent=lambda: np.full(ROWS, np.nan))
+    assert Race(unknown, 0.01, 2000).run().learning_rate == 0.01
+
+
 def test_ties_above_and_below_the_rules_own():
     """Below it the largest is taken, above it the smallest."""
     flat_below = lambda rate, steps: 1.0 if rate < 0.004 else 9.0  # noqa: E731

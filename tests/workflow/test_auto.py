@@ -90,6 +90,19 @@ def test_inputs_of_any_scale(scale):
     assert (run.summary["learning_rate"] > 0.05) == (scale < 1)
 
 
+def test_an_untrained_network_of_huge_loss_does_not_make_all_rates_tie():
+    from flax import nnx
+
+    events = []
+    X = 100 * np.random.default_rng(0).normal(0, 1, (300, 4)).astype(np.float32)
+    y, network = X @ np.array([1.0, 2.0, 3.0, -1.0]), nnx.Linear(4, 1, rngs=nnx.Rngs(0))
+    run = ds.train(network, X, y, epochs=20, out=False, quiet=True, listeners=[events.append])
+    assert check(run)["loss_at_start"] > 1e4
+    race = next(event.values for event in events if event.kind == "learning-rate")
+    losses = {arm["learning_rate"]: arm["loss"] for arm in race["arms"] if arm["loss"] is not None}
+    assert losses[race["learning_rate"]] < 2 * min(losses.values())
+
+
 @pytest.mark.parametrize(
     ("options", "rate"),
     [

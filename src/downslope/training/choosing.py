@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from downslope import pytrees
@@ -78,6 +79,11 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         weights = session.programs.weights(state, session.data, session.steps_until(0))
         return session.losses(weights, batches)[:n_rows]
 
+    def silent() -> np.ndarray:
+        params, model_state = session.weights()
+        zeros = jax.tree.map(lambda leaf: 0 * leaf, params)
+        return session.losses((zeros, model_state), batches)[:n_rows]
+
     return make_trials(
         run,
         measure,
@@ -91,4 +97,5 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         batch_size=plan.batch_size,
         say=lambda message: session.tell("tuning", message),
         interrupted=interrupted,
+        silent=silent,
     )

@@ -64,7 +64,7 @@ def descend(
         session.restore()
         offer_runner_up(session)
     else:
-        tell_weights(session, session.kept[0])
+        tell_weights(session, session.kept)
     with interrupts() as interrupted:
         if chooser is not None and not session.progress.tuned and not choose(session, chooser, interrupted):
             check_limits(session, interrupted=True)
@@ -114,7 +114,7 @@ def run_stretch(session: Session) -> None:
         if progress.position % LONGEST == 0:
             snapshot_if_due(session)
         if progress.position == _next_telling(session, first):
-            tell_weights(session, session.weights()[0])
+            tell_weights(session, session.weights())
 
 
 def _end_of_stretch(session: Session) -> int:
@@ -156,7 +156,7 @@ def close_epoch(session: Session) -> None:
     progress.layers += layer_rows(session.trace, session.layers, **when)
     progress.epoch, progress.position = progress.epoch + 1, 0
     session.tell("epoch", values=row)
-    tell_weights(session, weights[0])
+    tell_weights(session, weights)
     watch_losses(session)
     session.trace, session.order = session.fresh_trace(), session.order_of(progress.epoch)
     snapshot_if_due(session)
@@ -210,13 +210,14 @@ def _watch_plateau(session: Session, row: dict[str, Any]) -> None:
         session.tell("plateau", f"the loss stands still: learning rate lowered to {rate}")
 
 
-def tell_weights(session: Session, params: Any) -> None:
+def tell_weights(session: Session, weights: tuple[Any, Any]) -> None:
     """Tell the listeners where the descent is, if the plan asks for it."""
     progress, steps = session.progress, session.steps_per_epoch
     per_epoch = min(session.plan.snapshots_per_epoch, steps)
     if per_epoch:
         index = progress.epoch * per_epoch + progress.position * per_epoch // steps
-        session.tell("weights", values={"index": index, "params": params})
+        params, model_state = weights
+        session.tell("weights", values={"index": index, "params": params, "model_state": model_state})
 
 
 def _next_telling(session: Session, position: int) -> int:

@@ -52,6 +52,8 @@ class Trials:
         steps_per_epoch: steps that see every training row once.
         say: tells whoever watches what is being done.
         interrupted: whether the user wants it to end.
+        silent: ``silent() -> losses`` of the held-out rows where all weights are 0, (rows,) float64: of a
+            network that says the same of every row; None: not known.
     """
 
     begin: Callable[[], Trial]
@@ -65,6 +67,7 @@ class Trials:
     steps_per_epoch: int
     say: Callable[[str], None] = lambda message: None
     interrupted: Callable[[], bool] = lambda: False
+    silent: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ that 1/√a leaves of today's, and a tie among them is decided by the rule's own
 
 Few held-out rows can all be easy, and then the most self-assured arm looks best. What none of n rows shows
 may still be true of 3/n of all rows ("rule of three", Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong,
-Is Everything All Right?"). So a gap counts only above the loss of the untrained network on so many rows.
+Is Everything All Right?"). So a gap counts only above what a network that knows nothing loses on so many
+rows: the untrained one, or that whose weights are all 0, whichever loses less. For an untrained network may
+also be sure of itself and wrong, with inputs or weights that are too large, and its loss then has no bound.
 
 Hägele et al. 2024, https://arxiv.org/abs/2405.18392 (branches); Karnin, Koren & Somekh 2013, "Almost
 Optimal Exploration in Multi-Armed Bandits" (rounds); Wu et al. 2018, "Understanding Short-Horizon Bias in
@@ -115,9 +117,7 @@ class Race:
     def run(self) -> Chosen | None:
         """Return the choice, or None where the user interrupted."""
         age = youngest_age(self.budget, self.horizon)
-        untrained = self._mean(self.trials.measure(self.trials.begin()))
-        n_rows = np.count_nonzero(self.trials.weights)
-        self.least_gap = UNSEEN * abs(untrained) / n_rows if math.isfinite(untrained) else 0.0
+        self.least_gap = UNSEEN * self._loss_of_ignorance() / np.count_nonzero(self.trials.weights)
         self.arms = [Arm(rate, self.trials.begin()) for rate in grid(self.centre)]
         if not self._round(age):
             return None
@@ -131,6 +131,13 @@ class Race:
             if not self._round(age):
                 return None
         return self._choice()
+
+    def _loss_of_ignorance(self) -> float:
+        """Return what a network loses that has learnt nothing; 0 where that is not a number."""
+        ignorant = [self.trials.measure(self.trials.begin())]
+        ignorant += [self.trials.silent()] if self.trials.silent is not None else []
+        losses = [abs(self._mean(losses)) for losses in ignorant]
+        return min((loss for loss in losses if math.isfinite(loss)), default=0.0)
 
     def _round(self, age: int) -> bool:
         """Bring every running arm to an age, score it, drop the worst; False where interrupted."""

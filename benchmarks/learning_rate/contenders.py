@@ -1,0 +1,98 @@
+"""Who runs against the oracle: ourselves, the rivals that need no tuning, ourselves with a part changed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import optax
+
+import downslope as ds
+from benchmarks.learning_rate.oracle import job_of
+from benchmarks.learning_rate.workloads import Workload
+from downslope.workflow import defaults
+from downslope.workflow.job import Job
+
+UNGUARDED = {"guard": False, "early_stopping": False}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is run.
+
+    Attributes:
+        name: of the line in the table.
+        options: of `downslope.train`; or a function (workload, seed) → options, whose time counts.
+        race: attributes of `tuning.race.Race` that are changed.
+        constants: of `tuning.race` that are changed.
+        linear_only: for problems without randomness: all rows at every step, no dropout.
+    """
+
+    name: str
+    options: dict[str, Any] | Callable[[Workload, int], dict[str, Any]] = field(default_factory=dict)
+    race: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    linear_only: bool = False
+
+    def enters(self, workload: Workload) -> bool:
+        return not (self.linear_only and workload.hidden)
+
+    def options_for(self, workload: Workload, seed: int) -> dict[str, Any]:
+        return self.options(workload, seed) if callable(self.options) else self.options
+
+
+def usual_epochs(job: Job) -> int:
+    """Return the epochs of `downslope train` for a schedule that must know its length: all others' too."""
+    return defaults.epochs(-(-len(job.prepared.rows["train"].weights) // job.plan.batch_size))
+
+
+def by_range_test(workload: Workload, seed: int) -> dict[str, Any]:
+    """Return what the first suggestion of a range test makes of AdamW."""
+    assert workload.rows is not None
+    x, y = workload.rows[0]
+    found = ds.find_learning_rate(workload.network, x, y, **workload.options, seed=seed)
+    return {"learning_rate": found.suggestion, "schedule": "cosine", **UNGUARDED}
+
+
+def with_length(workload: Workload, seed: int) -> dict[str, Any]:
+    """Return the length that everyone else is given."""
+    return {"epochs": usual_epochs(job_of(workload))}
+
+
+OURS = "Downslope, nothing given"
+FIXED = "AdamW 0.002, our schedule and length"
+OWN = (Contender(OURS), Contender("Downslope, epochs given", with_length))
+RIVALS = (
+    Contender(FIXED, {"learning_rate": 0.002, "schedule": "auto"}),
+    Contender("AdamW 0.001, constant", {"learning_rate": 0.001, "schedule": "constant", **UNGUARDED}),
+    Contender(
+        "NAdamW 0.00175, cosine",
+        {"optimizer": "nadamw", "learning_rate": 0.00175, "schedule": "cosine", **UNGUARDED},
+    ),
+    Contender(
+        "Schedule-Free AdamW 0.0025",
+        {"optimizer": "schedule-free-adamw", "learning_rate": 0.0025, **UNGUARDED},
+    ),
+    Contender("Prodigy", {"optimizer": "prodigy", "learning_rate": 1.0, **UNGUARDED}),
+    Contender("DoG", lambda workload, seed: {"optimizer": optax.contrib.dog(), **UNGUARDED}),
+    Contender("range test, AdamW cosine", by_range_test),
+    Contender(
+        "L-BFGS, line search",
+        lambda workload, seed: {
+            "optimizer": ds.lbfgs(),
+            "batch_size": "full",
+            "schedule": "line-search",
+            **UNGUARDED,
+        },
+        linear_only=True,
+    ),
+)
+ABLATIONS = (
+    Contender("scored without annealing", race={"anneal": False}),
+    Contender("ties to the larger rate", race={"prefer": "larger"}),
+    Contender("ties to the smaller rate", race={"prefer": "smaller"}),
+    Contender("3 arms, a factor of 10 apart", constants={"ARMS": 3, "FACTOR": 10.0}),
+    Contender("5 arms", constants={"ARMS": 5}),
+    Contender("13 arms, a factor of √3 apart", constants={"ARMS": 13, "FACTOR": 3.0**0.5}),
+    Contender("without the guard", {"guard": False}),
+)
+EVERYONE = (*OWN, *RIVALS, *ABLATIONS)
