@@ -81,7 +81,9 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
 
     def silent() -> np.ndarray:
         params, model_state = session.weights()
-        zeros = jax.tree.map(lambda leaf: 0 * leaf, params)
+        zeros = jax.tree.map(
+            lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding), params
+        )
         return session.losses((zeros, model_state), batches)[:n_rows]
 
     return make_trials(
