@@ -21,7 +21,7 @@ from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.gradient.backprop import Batch, training_objective, weighted_mean
 from downslope.stepsize.schedule import schedule_by_name
-from downslope.training.loop import run_key
+from downslope.training.keys import run_key
 from downslope.training.step import Pace, make_step
 from downslope.training.stretch import Stretch, batch_at
 from downslope.workflow.job import Job, new_job
