@@ -14,14 +14,16 @@ machine and with which versions it was measured. What was tried on the way stand
 """
 
 
-def page(sections: Sequence[Section]) -> str:
-    """Return the whole page as Markdown."""
-    return "\n".join([INTRODUCTION, _bars(sections), *map(_section, sections)])
+def page(sections: Sequence[Section], parts: Sequence[str] = ()) -> str:
+    """Return the whole page as Markdown; it says which of all `parts` have not been measured."""
+    missing = [name for name in parts if name not in {section.name for section in sections}]
+    note = [f"Not measured on this machine yet: {', '.join(missing)}.\n"] if missing else []
+    return "\n".join([INTRODUCTION, *note, _bars(sections), *map(_section, sections)])
 
 
-def write(sections: Sequence[Section], path: Path = PAGE) -> None:
+def write(sections: Sequence[Section], parts: Sequence[str] = (), path: Path = PAGE) -> None:
     """Write the page anew."""
-    path.write_text(page(sections), encoding="utf-8")
+    path.write_text(page(sections, parts), encoding="utf-8")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

@@ -43,9 +43,9 @@ def main(words: Sequence[str] | None = None) -> int:
         holds = holds and all(bar.holds for bar in section.bars)
         if not options.quick:
             store(section)
-            page.write(stored(PARTS))
+            page.write(stored(PARTS), tuple(PARTS))
     if options.page:
-        page.write(stored(PARTS))
+        page.write(stored(PARTS), tuple(PARTS))
     return 0 if holds else 1
 
 

@@ -74,3 +74,9 @@ def test_the_page_says_which_bars_are_missed():
 def test_the_machine_and_what_is_installed():
     assert "core" in machine()
     assert list(versions("numpy", "no-such-package")) == ["numpy"]
+
+
+def test_the_page_says_which_parts_are_not_measured():
+    measured = section()
+    assert "Not measured on this machine yet: other.\n" in page.page([measured], (measured.name, "other"))
+    assert "Not measured" not in page.page([measured], (measured.name,))

@@ -70,7 +70,9 @@ def told(monkeypatch, tmp_path):
     monkeypatch.setattr(speed, "part", lambda name, alone: lambda quick, tell: found(name, name != "small"))
     monkeypatch.setattr(speed, "store", lambda section: _store(section, tmp_path))
     monkeypatch.setattr(speed, "stored", lambda names: _stored(names, tmp_path))
-    monkeypatch.setattr(speed.page, "write", lambda sections: _write(sections, tmp_path / "RESULTS.md"))
+    monkeypatch.setattr(
+        speed.page, "write", lambda sections, parts: _write(sections, parts, tmp_path / "RESULTS.md")
+    )
     return tmp_path
 
 
