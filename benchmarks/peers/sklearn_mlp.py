@@ -3,21 +3,21 @@
 Its initial weights are its own (Glorot), and so its loss differs a little from that of the others.
 """
 
-import time
 from typing import Any
 
+from benchmarks.peers.stages import Stages
 from benchmarks.workloads import Workload
 
 
 def run(workload: Workload, threads: int) -> dict[str, Any]:
     x, y = workload.arrays()
-    began = time.perf_counter()
+    stages = Stages()
     import numpy as np
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
-    imported = time.perf_counter()
+    stages.imported()
     model = MLPClassifier(
         workload.hidden,
         activation="relu",
@@ -29,19 +29,7 @@ def run(workload: Workload, threads: int) -> dict[str, Any]:
         random_state=workload.seed,
     )
     classes = np.arange(workload.classes)
-    ready = time.perf_counter()
-
-    epoch_seconds = []
+    stages.ready()
     with threadpool_limits(threads):
-        for _ in range(workload.epochs):
-            start = time.perf_counter()
-            model.partial_fit(x, y, classes=classes)
-            epoch_seconds.append(time.perf_counter() - start)
-    return {
-        "import_seconds": imported - began,
-        "setup_seconds": ready - imported,
-        "compile_seconds": 0.0,
-        "epoch_seconds": epoch_seconds,
-        "final_loss": float(log_loss(y, model.predict_proba(x))),
-        "threads": threads,
-    }
+        stages.train(lambda: model.partial_fit(x, y, classes=classes), workload.epochs)
+    return stages.record(final_loss=float(log_loss(y, model.predict_proba(x))), threads=threads)

@@ -1,20 +1,20 @@
 """skorch: a PyTorch network behind scikit-learn's interface, an epoch at a time, without its callbacks."""
 
-import time
 from typing import Any
 
+from benchmarks.peers.stages import Stages
 from benchmarks.workloads import Workload
 
 
 def run(workload: Workload, threads: int) -> dict[str, Any]:
     arrays = workload.arrays()
-    began = time.perf_counter()
+    stages = Stages()
     import torch
     from skorch import NeuralNet
 
     from benchmarks.peers import torch_network as networks
 
-    imported = time.perf_counter()
+    stages.imported()
     torch.set_num_threads(threads)
     x, y = networks.tensors(workload, arrays)
     loss_of = networks.loss_of(workload)
@@ -38,18 +38,7 @@ def run(workload: Workload, threads: int) -> dict[str, Any]:
         verbose=0,
         **decay,
     ).initialize()
-    ready = time.perf_counter()
-
-    epoch_seconds = []
-    for _ in range(workload.epochs):
-        start = time.perf_counter()
-        net.partial_fit(x, y)
-        epoch_seconds.append(time.perf_counter() - start)
-    return {
-        "import_seconds": imported - began,
-        "setup_seconds": ready - imported,
-        "compile_seconds": 0.0,
-        "epoch_seconds": epoch_seconds,
-        "final_loss": networks.training_loss(net.module_, x, y, workload),
-        "threads": torch.get_num_threads(),
-    }
+    stages.ready()
+    stages.train(lambda: net.partial_fit(x, y), workload.epochs)
+    final_loss = networks.training_loss(net.module_, x, y, workload)
+    return stages.record(final_loss=final_loss, threads=torch.get_num_threads())

@@ -9,7 +9,8 @@ import pytest
 from downslope.errors import OptionError
 from downslope.lab.paths import MOST_STARTS, MOST_STEPS, _compiled, descend
 from downslope.lab.surfaces import SURFACES, heights_of, surface_by_name, surface_of_formula
-from downslope.lab.valley import suggested_step_size, verdict
+from downslope.lab.valley import suggested_step_size
+from downslope.lab.valley_table import verdict
 from downslope.rules.registry import RULES
 
 VALLEY = SURFACES["narrow-valley"]

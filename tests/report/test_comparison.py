@@ -5,7 +5,11 @@ import re
 
 import pytest
 
-from downslope.report import comparison as page, comparison_figures as figures
+from downslope.report import (
+    comparison as page,
+    comparison_figures as figures,
+    dimensions_figure as dimensions,
+)
 from downslope.report.theme import DARK, LIGHT
 from downslope.study import compare as study
 from downslope.study.compare import Arm, ArmRun
@@ -153,14 +157,14 @@ def test_every_colour_has_one_partner_in_the_dark():
     [(0.0, "1"), (0.48, "3"), (3.5, "3,160"), (6.0, "10⁶"), (9.9999, "10¹⁰"), (99.5, "3.2 · 10⁹⁹")],
 )
 def test_powers_of_ten_are_readable(log10, text):
-    assert figures.power(log10) == text
+    assert dimensions.power(log10) == text
 
 
 def test_powers_that_leave_the_picture_stay_in_the_table():
     table = page.summary_table(dimension_results())
     assert [row[0] for row in table.rows] == ["1", "4", "16", "64"]
     assert table.rows[-1][4] == "formula: 10⁹⁶"
-    assert figures.dimensions_figure(dimension_results()).layout.yaxis.range[1] == figures.HIGHEST_POWER
+    assert dimensions.dimensions_figure(dimension_results()).layout.yaxis.range[1] == dimensions.HIGHEST_POWER
 
 
 def test_names_are_text():

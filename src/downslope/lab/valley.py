@@ -7,17 +7,11 @@ from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from downslope.errors import OptionError
 from downslope.lab import look, settings as typed
-from downslope.lab.paths import MOST_STARTS, MOST_STEPS, Path, descend
-from downslope.lab.surfaces import (
-    OWN,
-    SURFACES,
-    Surface,
-    heights_of,
-    surface_by_name,
-    surface_of_formula,
-)
+from downslope.lab.paths import MOST_STEPS, descend
+from downslope.lab.surfaces import OWN, SURFACES, Surface
 from downslope.lab.valley_figures import loss_figure, map_figure, surface_figure
-from downslope.report.formatting import number
+from downslope.lab.valley_input import parse_starts, read_surface
+from downslope.lab.valley_table import table
 from downslope.rules.registry import RULES
 
 PAGE = "valley"
@@ -285,126 +279,12 @@ def answer(given: dict[str, str]) -> tuple[Any, ...]:
         surface_figure(surface, walked) if surface.dimension == 2 else dash.no_update,
         loss_figure(walked),
         look.messages([*partly, *problems]),
-        _table(paths),
+        table(paths),
         [html.B(f"{surface.formula}  "), surface.story],
         "pictures" if surface.dimension == 2 else "pictures single",
         surface.dimension,
         not is_own,
     )
-
-
-def read_surface(given: dict[str, str]) -> tuple[Surface, list[str]]:
-    """Return the surface that was chosen, and what is to be said of it."""
-    if not given["surface"]:  # an address may name one that the menu does not hold
-        raise OptionError("the address names no surface that is known here; choose one from the menu")
-    if given["surface"] != OWN:
-        return surface_by_name(given["surface"]), []
-    reach = typed.number(given, "reach", "r", 0.1, 1000)
-    surface = surface_of_formula(given["formula"], reach)
-    missing = share_without_value(surface)
-    said = [f"The formula has no value in {missing:.0%} of the picture; that part is left empty."]
-    return surface, said if missing else []
-
-
-def share_without_value(surface: Surface) -> float:
-    """Return how much of the picture has no finite height."""
-    heights = heights_of(surface)[-1]
-    return float((heights != heights).mean())
-
-
-def parse_starts(text: str, surface: Surface) -> tuple[list[tuple[float, ...]], list[str]]:
-    """Return the starting points of ``"x, y; x, y"``, and what is wrong with the others."""
-    starts: list[tuple[float, ...]] = []
-    problems: list[str] = []
-    spans = [surface.x] if surface.y is None else [surface.x, surface.y]
-    shown = " and ".join(
-        f"{name} from {low:g} to {high:g}" for name, (low, high) in zip("xy", spans, strict=False)
-    )
-    for part in filter(None, (part.strip() for part in text.split(";"))):
-        try:
-            point = tuple(float(cell) for cell in part.split(","))[: surface.dimension]
-        except ValueError:
-            problems.append(f"The starting point ‘{part[:40]}’ is not numbers; write x, y.")
-            continue
-        if len(point) != surface.dimension:
-            problems.append(f"The starting point ‘{part[:40]}’ needs two numbers: x, y.")
-        elif not all(low <= cell <= high for cell, (low, high) in zip(point, spans, strict=True)):
-            problems.append(f"The starting point ‘{part[:40]}’ is outside the picture, which shows {shown}.")
-        else:
-            starts.append(point)
-    if len(starts) > MOST_STARTS:
-        problems.append(f"Only the first {MOST_STARTS} of {len(starts)} starting points are used.")
-    if not starts and not problems:
-        problems.append("Click on the map to place a starting point.")
-    return starts[:MOST_STARTS], problems
-
-
-def _table(paths: dict[tuple[int, str, float], list[Path]]) -> Any:
-    """Return how each descent ended."""
-    if not paths:
-        return []
-    rows = [
-        html.Tr(
-            [
-                html.Th([html.Span(className=f"dot swatch-{place}"), rule], scope="row"),
-                html.Td(f"{rate:g}", className="number-cell"),
-                html.Td(
-                    "(" + ", ".join(f"{cell:.3g}" for cell in path.points[0]) + ")"
-                    if len(path.points)
-                    else "—",
-                    className="tight",
-                ),
-                html.Td(number(float(path.losses[-1])) if len(path.losses) else "—", className="number-cell"),
-                html.Td(verdict(path)),
-            ]
-        )
-        for (place, rule, rate), found in paths.items()
-        for path in found
-    ]
-    head = [
-        html.Th("rule", scope="col"),
-        html.Th("step size", scope="col", className="number-cell"),
-        html.Th("start", scope="col"),
-        html.Th("loss at the end", scope="col", className="number-cell"),
-        html.Th("what happened", scope="col"),
-    ]
-    table = html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
-    return html.Div(
-        table, className="scroll", role="region", tabIndex="0", **look.named("How each descent ended")
-    )
-
-
-def verdict(path: Path) -> str:
-    """Return in plain words how a descent went.
-
-    >>> import numpy as np
-    >>> verdict(Path(np.array([[2.0], [-2.1], [2.2]]), np.array([4.0, 4.4, 4.8]), True, False))
-    'went out of the picture after 2 steps: the steps are too large'
-    """
-    steps = len(path.points) - 1
-    if steps < 0:
-        return "the loss has no value at the start"
-    if path.lost:
-        return f"came to where the loss has no value after {steps} steps"
-    if path.left:
-        rose = path.losses[-1] > path.losses[0]
-        why = ": the steps are too large" if rose else ": it goes down there without end"
-        return f"went out of the picture after {steps} steps{why}"
-    moves = path.points[1:] - path.points[:-1]
-    lengths = (moves**2).sum(axis=1) ** 0.5
-    if path.losses[-1] > 1.5 * max(path.losses[0], 1e-12):
-        return "climbs: the steps are too large"
-    turns = float(((moves[1:] * moves[:-1]).sum(axis=1) < 0).mean()) if steps > 2 else 0.0
-    swings = ", swinging from side to side on the way" if turns > 0.5 else ""
-    scale = max(float(abs(path.points).max()), 1e-3)
-    best = float(path.losses.min())
-    is_far = path.losses > best + 0.01 * (float(path.losses[0]) - best)
-    arrived = int(is_far.nonzero()[0][-1]) + 1 if is_far.any() else 0
-    if steps > 4 and lengths[-5:].max() < 5e-4 * scale:
-        return f"came to rest; 99 % of the way down after {arrived} steps{swings}"
-    if turns > 0.5:
-        return "swings from side to side: the step size is at its limit"
-    return "still on its way" if path.losses[-1] < path.losses[0] else "wanders about"
 
 
 def _sentence(error: Exception) -> str:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from downslope.report import comparison_figures as figures, tables
+from downslope.report.dimensions_figure import METHODS, dimensions_figure, power
 from downslope.report.formatting import (
     ABSENT,
     counted,
@@ -209,7 +210,7 @@ def panels(results: dict[str, Any]) -> Iterator[Panel]:
     if results["compared"] == "dimensions":
         title = "The curse of dimensionality"
         reading = READING["dimensions"]
-        yield Panel("dimensions", title, figures.dimensions_figure(results), reading)
+        yield Panel("dimensions", title, dimensions_figure(results), reading)
         return
     if not results["arms"]:
         return
@@ -233,9 +234,9 @@ def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     if results["compared"] == "dimensions":
         rows = results["rows"]
         most = max(row["dimensions"] for row in rows)
-        last = {row["method"]: figures.power(row["log10"]) for row in rows if row["dimensions"] == most}
+        last = {row["method"]: power(row["log10"]) for row in rows if row["dimensions"] == most}
         small = f"losses, {number(most)} dimensions"
-        return [(title, last[method], small) for method, title in figures.METHODS.items()]
+        return [(title, last[method], small) for method, title in METHODS.items()]
     best = results["arms"][results["ranking"][0]]
     name, write = METRICS[results["metric"]]
     passes = max(run["passes"][-1] for arm in results["arms"] for run in arm["runs"])
@@ -316,7 +317,7 @@ def _title(results: dict[str, Any]) -> str:
 def _dimension_headlines(rows: list[dict[str, Any]]) -> list[str]:
     most = max(row["dimensions"] for row in rows)
     last = {row["method"]: row for row in rows if row["dimensions"] == most}
-    counts = {method: figures.power(row["log10"]) for method, row in last.items()}
+    counts = {method: power(row["log10"]) for method, row in last.items()}
     found = [
         f"In {counted(most, 'dimension')} descent looks at {counts['descent']} losses; random search "
         f"{_would(last['random-search'])} {counts['random-search']}, grid search "
@@ -327,7 +328,7 @@ def _dimension_headlines(rows: list[dict[str, Any]]) -> list[str]:
         given_up = [row["dimensions"] for row in own if not row["measured"]]
         if given_up:
             found.append(
-                f"From {counted(given_up[0], 'dimension')} on {figures.METHODS[method]} cannot finish within "
+                f"From {counted(given_up[0], 'dimension')} on {METHODS[method]} cannot finish within "
                 "the budget; its numbers are the formula's."
             )
     return found
@@ -342,11 +343,11 @@ def _dimension_table(rows: list[dict[str, Any]]) -> Table:
     lines = []
     for dimension in sorted({row["dimensions"] for row in rows}):
         own = {row["method"]: row for row in rows if row["dimensions"] == dimension}
-        line = [number(dimension), figures.power(own["descent"]["log10"])]
+        line = [number(dimension), power(own["descent"]["log10"])]
         for method in ("random-search", "grid-search"):
             row = own[method]
             arrived = sum(count is not None for count in row["losses"])
-            count = figures.power(row["log10"])
+            count = power(row["log10"])
             line.append(count if row["measured"] else f"formula: {count}")
             line.append(f"{arrived} of {len(row['losses'])} arrived" if row["tried"] else "not tried")
         lines.append(line)

@@ -25,9 +25,6 @@ SERIES = (
 )
 DASHES = ("solid", "dash", "dot")  # for the second and third ten arms
 UNITS = {"passes": "passes over the training rows", "seconds": "seconds of training"}
-HIGHEST_POWER = 40  # of the dimensions figure; what is higher leaves the picture
-SECONDS_SINCE_BIG_BANG = 4.35e17
-METHODS = {"descent": "gradient descent", "random-search": "random search", "grid-search": "grid search"}
 
 
 def palettes() -> dict[str, dict[str, str]]:
@@ -60,7 +57,7 @@ def loss_figure(results: dict[str, Any], unit: str) -> go.Figure:
                 name=_name(arm),
                 legendgroup=arm["name"],
                 mode="lines+markers" if len(x) < 3 else "lines",
-                line=_line(place),
+                line=arm_line(place),
                 hovertemplate="%{y:.4~g}",
             )
         )
@@ -78,8 +75,8 @@ def loss_figure(results: dict[str, Any], unit: str) -> go.Figure:
     shapes, annotations = [], []
     if target is not None:
         where = math.log10(target) if log else target
-        shapes.append(_horizontal(target))
-        annotations.append(_label("target", where))
+        shapes.append(horizontal(target))
+        annotations.append(label("target", where))
     x_axis: dict[str, Any] = {"title": {"text": UNITS[unit]}, "rangemode": "tozero"}
     if unit == "seconds":
         times = [second for arm in arms for run in arm["runs"] for second in run["seconds"][1:]]
@@ -181,7 +178,7 @@ def rates_figure(results: dict[str, Any]) -> go.Figure | None:
                 name=_name(arm),
                 legendgroup=arm["name"],
                 mode="lines+markers",
-                line=_line(place),
+                line=arm_line(place),
                 marker={
                     "symbol": ["circle" if rate == arm["learning_rate"] else "circle-open" for rate in tried],
                     "size": [12 if rate == arm["learning_rate"] else 6 for rate in tried],
@@ -212,7 +209,7 @@ def profile_figure(results: dict[str, Any]) -> go.Figure:
             y=profile["shares"][arm["name"]],
             name=_name(arm),
             mode="lines",
-            line=_line(place) | {"shape": "hv"},
+            line=arm_line(place) | {"shape": "hv"},
             hovertemplate="%{y:.0%}",
         )
         for place, arm in enumerate(results["arms"])
@@ -231,93 +228,6 @@ def profile_figure(results: dict[str, Any]) -> go.Figure:
         yaxis={"title": {"text": "share of races"}, "range": [-0.03, 1.05], "tickformat": ".0%"},
         hovermode="x unified",
     )
-
-
-def dimensions_figure(results: dict[str, Any]) -> go.Figure:
-    """Return losses looked at against dimensions, both on log scales; what was not measured is dashed."""
-    traces: list[Any] = []
-    for place, (method, title) in enumerate(METHODS.items()):
-        rows = [row for row in results["rows"] if row["method"] == method]
-        measured = [row for row in rows if row["measured"]]
-        formula = rows[max(len(measured) - 1, 0) :]
-        line = _line(place)
-        traces.append(
-            go.Scatter(
-                x=[row["dimensions"] for row in measured],
-                y=[row["log10"] for row in measured],
-                text=[power(row["log10"]) for row in measured],
-                name=title,
-                legendgroup=method,
-                mode="lines+markers",
-                line=line,
-                marker={"size": 8},
-                hovertemplate="%{x} dimensions: %{text} losses",
-            )
-        )
-        if any(not row["measured"] for row in rows):
-            traces.append(
-                go.Scatter(
-                    x=[row["dimensions"] for row in formula],
-                    y=[row["log10"] for row in formula],
-                    text=[power(row["log10"]) for row in formula],
-                    name=f"{title}, by the formula",
-                    legendgroup=method,
-                    showlegend=False,
-                    mode="lines+markers",
-                    line=line | {"dash": "dot"},
-                    marker={"size": 6, "symbol": "circle-open"},
-                    hovertemplate="%{x} dimensions: %{text} losses, by the formula",
-                )
-            )
-    highest = max(row["log10"] for row in results["rows"])
-    top = min(HIGHEST_POWER, max(8.0, 1.06 * highest))
-    stride = 2 if top <= 14 else 5
-    powers = list(range(0, int(top) + 1, stride))
-    every = sorted({row["dimensions"] for row in results["rows"]})
-    age = math.log10(1e6 * SECONDS_SINCE_BIG_BANG)
-    shapes = [_horizontal(age)] if age < top else []
-    labels = [_label("10⁶ a second since the Big Bang", age)] if age < top else []
-    return figure(
-        *traces,
-        height=460,
-        xaxis={
-            "title": {"text": "dimensions: numbers to be found (log scale)"},
-            "type": "log",
-            "tickvals": every,
-            "ticktext": [f"{dimension:,}" for dimension in every],
-        },
-        yaxis={
-            "title": {"text": "losses looked at (log scale)"},
-            "tickvals": powers,
-            "ticktext": [ten_to(power) if power else "1" for power in powers],
-            "range": [-0.04 * top, top],
-        },
-        shapes=shapes,
-        annotations=labels,
-        hovermode="closest",
-    )
-
-
-def power(log10: float) -> str:
-    """Return 10^log10 as people read it.
-
-    >>> power(1.0), power(4.2), power(7.301), power(1833.97)
-    ('10', '15,800', '2 · 10⁷', '10¹⁸³⁴')
-    """
-    if log10 < 6:
-        value = 10**log10
-        return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
-    if log10 >= 100:
-        return ten_to(round(log10))
-    whole = math.floor(log10)
-    mantissa = f"{10 ** (log10 - whole):.1f}".removesuffix(".0")
-    round_numbers = {"1": ten_to(whole), "10": ten_to(whole + 1)}
-    return round_numbers.get(mantissa, f"{mantissa} · {ten_to(whole)}")
-
-
-def ten_to(exponent: int) -> str:
-    """Return 10 with its exponent above the line."""
-    return "10" + str(exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _over_seeds(arm: dict[str, Any], unit: str) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
@@ -371,7 +281,8 @@ def _held_out(arm: dict[str, Any]) -> list[float]:
     return [run["metrics"]["loss"] for run in arm["runs"] if run["metrics"]]
 
 
-def _line(place: int) -> dict[str, Any]:
+def arm_line(place: int) -> dict[str, Any]:
+    """Return the colour, width and dash of an arm's line."""
     dash = DASHES[place // len(SERIES) % len(DASHES)]
     return {"color": SERIES[place % len(SERIES)][0], "width": 2, "dash": dash}
 
@@ -381,7 +292,8 @@ def _band(colour: str) -> str:
     return f"rgba({','.join(map(str, parts))},0.13)"
 
 
-def _horizontal(y: float) -> dict[str, Any]:
+def horizontal(y: float) -> dict[str, Any]:
+    """Return a dotted line across the figure at the height y."""
     return {
         "type": "line",
         "xref": "paper",
@@ -394,7 +306,8 @@ def _horizontal(y: float) -> dict[str, Any]:
     }
 
 
-def _label(text: str, y: float) -> dict[str, Any]:
+def label(text: str, y: float) -> dict[str, Any]:
+    """Return a text at the right end of the figure, above the height y."""
     return {
         "text": text,
         "xref": "paper",
@@ -408,4 +321,4 @@ def _label(text: str, y: float) -> dict[str, Any]:
 
 
 def _note(text: str, row: int) -> dict[str, Any]:
-    return _label(text, row) | {"yanchor": "middle", "xanchor": "right"}
+    return label(text, row) | {"yanchor": "middle", "xanchor": "right"}

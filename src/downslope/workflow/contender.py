@@ -19,7 +19,7 @@ from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.gradient.backprop import training_objective, weighted_mean
 from downslope.gradient.precision import in_precision
-from downslope.report.comparison_figures import ten_to
+from downslope.report.dimensions_figure import ten_to
 from downslope.rules.rule import Rule
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.study import bruteforce
