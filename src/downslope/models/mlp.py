@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from downslope.models.dropout import Dropout
 from downslope.models.layers import Columns, TableInput, activation_by_name
 
 
@@ -59,7 +60,7 @@ class MLP(nnx.Module):
             nnx.GroupNorm(width, num_groups=group_norm, use_fast_variance=False, rngs=rngs)
             for width in (hidden if group_norm else ())
         )
-        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+        self.dropout = Dropout(dropout, rngs=rngs) if dropout else None
         self.output = nnx.Linear(
             widths[-1], n_outputs, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs
         )

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from downslope.report.comparison_figures import arm_line, horizontal, label
-from downslope.report.theme import LIGHT, figure
+from downslope.report.theme import figure
 
 HIGHEST_POWER = 40  # of ten that the figure shows; what is higher leaves the picture
 SECONDS_SINCE_BIG_BANG = 4.35e17
