@@ -30,6 +30,7 @@ from downslope.training.state import initial_state
 from downslope.training.step import Pace, make_step
 
 LOW = ["bfloat16", "float16"]
+SMALLEST = 2.0**-24  # of the numbers of float16
 ROWS, INPUTS = 16, 4
 PACE = Pace(jnp.float32(0.01), jnp.float32(100))
 KEY = jax.random.key(0)
@@ -116,6 +117,27 @@ def test_products_of_both_passes_are_rounded_only_once(name):
     for sum, exact in zip(found, (x @ w, g @ w.T, x.T @ g), strict=True):
         assert sum.dtype == precision.dtype
         np.testing.assert_allclose(np.asarray(sum, np.float64), exact, rtol=unit / 2 * 1.01)
+
+
+@pytest.mark.parametrize("name", LOW)
+@pytest.mark.parametrize(
+    ("rows", "left", "right"), [(64, 10, 33), (64, 33, 10), (7, 1, 3), (7, 3, 1), (1, 200, 130), (64, 2, 64)]
+)
+def test_the_gradient_of_a_kernel_whatever_its_shape(name, rows, left, right):
+    """lhsᵀ · rhs is what a backward pass asks for; it may be used as it is, turned, or within a sum."""
+    precision = PRECISIONS[name]
+    random = np.random.default_rng(rows + left + right)
+    lhs, rhs = (jnp.asarray(random.uniform(0.0, 0.1, (rows, n)), precision.dtype) for n in (left, right))
+
+    def used(lhs, rhs):
+        sum = jax.lax.dot_general(lhs, rhs, (((0,), (0,)), ((), ())))
+        return sum, sum.T, sum.T.astype(jnp.float32) * 0.5, jnp.tanh(lhs).T @ rhs
+
+    found = jax.jit(summed_in_float32(used, precision))(lhs, rhs)
+    exact = np.asarray(lhs, np.float64).T @ np.asarray(rhs, np.float64)
+    unit = float(jnp.finfo(precision.dtype).eps)
+    for ours, theirs in zip(found, (exact, exact.T, 0.5 * exact.T), strict=False):
+        np.testing.assert_allclose(np.asarray(ours, np.float64), theirs, rtol=unit / 2 * 1.01, atol=SMALLEST)
 
 
 @pytest.mark.parametrize("name", LOW)

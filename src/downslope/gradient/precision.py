@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from downslope import pytrees
 from downslope.errors import OptionError, did_you_mean
+from downslope.gradient.products import OVER_ROWS, rounded_sum_over_rows
 from downslope.gradient.rewriting import rewritten
 from downslope.models.functional import Model
 
@@ -138,6 +139,9 @@ def summed_in_float32(function: Callable[..., Any], precision: Precision) -> Cal
 def _float32_sums(lhs: Array, rhs: Array, *, preferred_element_type: Any, **how: Any) -> Array:
     rounded = jnp.result_type(lhs, rhs) if preferred_element_type is None else preferred_element_type
     wide = jnp.float32 if rounded in (jnp.bfloat16, jnp.float16) else rounded
+    is_plain = how["dimension_numbers"] == OVER_ROWS and lhs.ndim == rhs.ndim == 2
+    if is_plain and lhs.dtype == rhs.dtype == rounded == jnp.bfloat16 and jax.default_backend() == "cpu":
+        return rounded_sum_over_rows(lhs, rhs)
     return jax.lax.dot_general(lhs, rhs, preferred_element_type=wide, **how).astype(rounded)
 
 
