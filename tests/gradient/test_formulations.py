@@ -8,6 +8,7 @@ from jax import lax
 
 from downslope.gradient.backprop import Batch, loss_and_gradient
 from downslope.gradient.formulations import ON_CPU, in_forms_for_this_device
+from downslope.gradient.precision import PRECISIONS, summed_in_float32
 from downslope.gradient.rewriting import rewritten
 
 RNG = np.random.default_rng(0)
@@ -69,10 +70,36 @@ def test_a_convolution_and_its_gradients(case):
     theirs = str(jax.make_jaxpr(gradients)(inputs, filters))
     left = str(jax.make_jaxpr(ours)(inputs, filters))
     assert theirs.count("conv_general_dilated[") == 3
-    # in most, those forwards and for the inputs stay, in the usual order
+    # what stays, with strides mostly, is in the usual order
     assert left.count("conv_general_dilated[") <= 2
     assert "rhs_spec=(0, 1" not in left
     assert_close(*jax.jit(lambda x, w: (ours(x, w), gradients(x, w)))(inputs, filters))
+
+
+@pytest.mark.parametrize("channels", [(2, 3), (3, 2), (3, 130), (130, 3), (130, 131)], ids=str)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("orders", ["NHWC", "NCHW"])
+def test_a_convolution_of_few_or_many_channels(channels, dtype, orders):
+    n_in, n_out = channels
+    size = {"N": 3, "H": 6, "W": 5, "C": n_in}
+    inputs = normal(*(size[name] for name in orders), dtype=dtype)
+    filters = normal(3, 3, n_in, n_out, dtype=dtype) / (9 * n_in) ** 0.5
+
+    def gradients(x, w):
+        def convolve(x, w):
+            return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=(orders, "HWIO", orders))
+
+        out, back = jax.vjp(convolve, x, w)
+        return out, back(jnp.cos(out))
+
+    precision = PRECISIONS[jnp.dtype(dtype).name]
+    found = jax.jit(summed_in_float32(replaced(gradients), precision))(inputs, filters)
+    exact = gradients(inputs.astype(jnp.float32), filters.astype(jnp.float32))
+    assert {array.dtype for array in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
+    rounding = float(jnp.finfo(dtype).eps) if dtype != jnp.float32 else 1e-5
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
+        error = np.asarray(ours, np.float32) - np.asarray(theirs)
+        assert np.abs(error).mean() < 2 * rounding * np.abs(theirs).mean()
 
 
 @pytest.mark.parametrize("case", [CONVOLUTIONS[1], CONVOLUTIONS[5]], ids=str)

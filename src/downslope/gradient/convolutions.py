@@ -11,6 +11,10 @@ one, of what each place of the result sees:
 The shifted copies of the inputs, one for each p, lie side by side (Chellapilla, Puri & Simard 2006, "High
 Performance Convolutional Neural Networks for Document Processing"), and one product sums over all (n, t).
 The gradient of the inputs of a convolution with strides has the copies side by side too, one for each t.
+
+With few channels XLA's own convolution is no quicker than such a product, and the filters' gradient has the
+copies already. Where fewer channels come out than go in, it is quicker still to multiply first, with the
+filters of all taps side by side, and to shift and add the products.
 """
 
 from collections.abc import Sequence
@@ -24,6 +28,7 @@ from jax import Array, lax
 from downslope.gradient.products import product
 
 MOST_COPIES = 64  # of the input, side by side; more of them are left to XLA
+WIDE = 128  # channels on both sides: from here on XLA's own convolution is quick in float32
 MOST_BYTES = 2**28  # of all copies together; beyond, one product for each copy
 
 
@@ -60,11 +65,22 @@ def convolution(
         or min(prod(window), prod(size)) > MOST_COPIES
     ):
         return None
-    few_taps = prod(window) <= prod(size)
     dtype = jnp.result_type(inputs, filters) if preferred_element_type is None else preferred_element_type
     how = {"precision": precision, "preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
     rank = inputs.ndim
-    if few_taps and max(lhs_dilation) == 1:
+    stays = [d for d in range(rank) if d != inputs_at[1]]
+    order = [stays.index(inputs_at[0]), len(stays), *(stays.index(d) for d in inputs_at[2:])]
+    few_taps = prod(window) <= prod(size)
+    is_plain = few_taps and max(lhs_dilation) == 1
+    channels, filtered = inputs.shape[inputs_at[1]], filters.shape[filters_at[0]]
+    is_narrow = min(channels, filtered) < WIDE or dtype == jnp.bfloat16
+    by_products = is_narrow and max(window_strides) == 1
+    if is_plain and by_products and filtered <= channels and _fits(inputs.size // channels, window, filtered):
+        # (in channel, tap · out channel): a product for all taps, whose parts are then shifted and added
+        taps = jnp.transpose(filters, (filters_at[1], *filters_at[2:], filters_at[0])).reshape(channels, -1)
+        products = lax.dot_general(inputs, taps, (((inputs_at[1],), (0,)), ((), ())), **how)
+        out = _shifted_sum(products, order[2:], window, padding, rhs_dilation)
+    elif is_plain and not by_products:
         # (batch, place…, channel) and (place…, channel, output channel): the order XLA has a quick form for
         usual = (0, rank - 1, *range(1, rank - 1))
         numbers = lax.ConvDimensionNumbers(usual, (rank - 1, rank - 2, *range(rank - 2)), usual)
@@ -90,8 +106,6 @@ def convolution(
         if _fit_together(copies):
             copies, taps = [jnp.concatenate(copies, inputs_at[1])], taps.reshape(1, -1, taps.shape[-1])
         out = sum(lax.dot_general(copy, tap, summed, **how) for copy, tap in zip(copies, taps, strict=True))
-        stays = [d for d in range(rank) if d != inputs_at[1]]  # out is (those…, output channel)
-        order = [stays.index(inputs_at[0]), len(stays), *(stays.index(d) for d in inputs_at[2:])]
     else:
         copies = _copies(padded, inputs_at, size, window, window_strides, rhs_dilation)
         summed = (((inputs_at[1], *inputs_at[2:]), (filters_at[1], *filters_at[2:])), ((), ()))
@@ -104,8 +118,31 @@ def convolution(
     return jnp.transpose(out, [order[out_at.index(d)] for d in range(rank)]).astype(dtype)
 
 
+def _fits(places: int, window: Sequence[int], channels: int) -> bool:
+    return 4 * places * prod(window) * channels <= MOST_BYTES  # float32
+
+
 def _fit_together(copies: Sequence[Array]) -> bool:
     return sum(copy.size * copy.dtype.itemsize for copy in copies) <= MOST_BYTES
+
+
+def _shifted_sum(
+    products: Array,
+    spatial: Sequence[int],
+    window: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+) -> Array:
+    """Return Σ over the window's taps of their part of the last dimension, each seen from its place."""
+    zero = jnp.zeros((), products.dtype)
+    parts = jnp.split(products, prod(window), axis=-1)
+    seen = []
+    for part, tap in zip(parts, positions_in(*map(range, window)), strict=True):
+        config = [(0, 0, 0)] * products.ndim
+        for d, (low, high), at, count, step in zip(spatial, padding, tap, window, dilation, strict=True):
+            config[d] = (low - at * step, high - (count - 1 - at) * step, 0)
+        seen.append(lax.pad(part, zero, config))
+    return sum(seen[1:], seen[0])
 
 
 def _padded(inputs: Array, spatial: Sequence[int], padding: Any, dilation: Sequence[int]) -> Array:
