@@ -18,6 +18,7 @@ from downslope.gradient.precision import PRECISIONS, SMALLEST_SCALE, Precision
 from downslope.rules.rule import Rule
 from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import Schedule
+from downslope.training.compiling import after_all
 from downslope.training.state import TrainState
 
 
@@ -85,6 +86,7 @@ def make_step(
         loss, gradient, model_state = gradient_of(
             state.params, state.model_state, batch, key, state.loss_scale
         )
+        step_size = after_all(step_size, gradient)
         context = {"step": state.step, "step_size": step_size, "loss": loss, "key": key}
         direction, rule_state = rule.direction(gradient, state.rule_state, state.params, **context)
         search_state = state.line_search
