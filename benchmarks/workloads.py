@@ -193,6 +193,6 @@ WORKLOADS: dict[str, tuple[Workload, ...]] = {
             dropout=0.1,
         ),
     ),
-    "conv": (Workload(rows=1_280, batch_size=64, epochs=5, kind="conv"),),
+    "conv": (Workload(rows=1_920, batch_size=64, epochs=4, learning_rate=3e-4, kind="conv"),),
     "attention": (Workload(rows=128, batch_size=16, epochs=4, kind="attention", rule="adamw"),),
 }
