@@ -76,9 +76,19 @@ def test_a_convolution_and_its_gradients(case):
     assert_close(*jax.jit(lambda x, w: (ours(x, w), gradients(x, w)))(inputs, filters))
 
 
-@pytest.mark.parametrize("channels", [(2, 3), (3, 2), (3, 130), (130, 3), (130, 131)], ids=str)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("orders", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(
+    ("channels", "dtype", "orders"),
+    [
+        ((2, 3), jnp.float32, "NCHW"),
+        ((130, 3), jnp.float32, "NHWC"),
+        ((130, 131), jnp.float32, "NHWC"),
+        ((3, 2), jnp.bfloat16, "NCHW"),
+        ((3, 130), jnp.bfloat16, "NHWC"),
+        ((130, 131), jnp.bfloat16, "NHWC"),
+        ((3, 2), jnp.float16, "NHWC"),
+    ],
+    ids=str,
+)
 def test_a_convolution_of_few_or_many_channels(channels, dtype, orders):
     n_in, n_out = channels
     size = {"N": 3, "H": 6, "W": 5, "C": n_in}

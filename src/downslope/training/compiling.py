@@ -32,5 +32,5 @@ def after_all(value: Float[Array, ""], arrays: Any) -> Float[Array, ""]:
     """
     if jax.default_backend() != "cpu":
         return value
-    firsts = [array.ravel()[0].astype(value.dtype) for array in jax.tree.leaves(arrays) if array.size]
+    firsts = [array[(0,) * array.ndim].astype(value.dtype) for array in jax.tree.leaves(arrays) if array.size]
     return value + sum(jnp.minimum(jnp.abs(first), 0) for first in firsts)  # + 0
