@@ -141,6 +141,35 @@ def test_the_gradient_of_a_kernel_whatever_its_shape(name, rows, left, right):
 
 
 @pytest.mark.parametrize("name", LOW)
+@pytest.mark.parametrize("layer", ["bi,io->bo", "bi,oi->bo"])
+def test_gradients_of_float32_weights_are_not_rounded_on_the_way(name, layer):
+    precision = PRECISIONS[name]
+    random = np.random.default_rng(0)
+    inputs, weights, _ = layer.replace("->", ",").split(",")
+    sizes = {"b": 24, "i": 10, "o": 6}
+    x, w = (
+        jnp.asarray(random.uniform(0.1, 0.2, [sizes[place] for place in spec]), precision.dtype)
+        for spec in (inputs, weights)
+    )
+    bias, slope = jnp.zeros(6), jnp.asarray(random.uniform(0.1, 0.2, 6), precision.dtype)
+
+    def loss(weights, x):
+        kernel, bias = (a.astype(precision.dtype) for a in weights)
+        return (slope * (jnp.einsum(layer, x, kernel) + bias)).astype(jnp.float32).sum()
+
+    of_kernel, of_bias = jax.jit(summed_in_float32(jax.grad(loss), precision))(
+        (w.astype(jnp.float32), bias), x
+    )
+    x, slope = (np.asarray(a, np.float64) for a in (x, slope))
+    exact = np.outer(x.sum(axis=0), slope)
+    if weights == "oi":  # which differentiation does not turn around
+        np.testing.assert_allclose(of_kernel, exact.T, rtol=float(jnp.finfo(precision.dtype).eps))
+    else:
+        np.testing.assert_allclose(of_kernel, exact, rtol=1e-6)
+    np.testing.assert_allclose(of_bias, 24 * slope, rtol=float(jnp.finfo(precision.dtype).eps))
+
+
+@pytest.mark.parametrize("name", LOW)
 def test_a_users_function_sees_low_numbers_and_all_that_lasts_is_float32(name):
     seen = {}
 
@@ -193,13 +222,17 @@ def test_the_gradient_is_near_that_of_float32(name):
 
 
 def test_tiny_gradients_survive_float16_by_the_scale():
-    """A gradient below float16's smallest number, 6e-8, is 0 without a scale and right with it."""
-    batch = examples(1e-4)
+    """A slope below float16's smallest number, 6e-8, is 0 on its way back without a scale, right with it."""
+    faint = from_functions(
+        lambda key, example: {"slope": 0.1 * jnp.ones((INPUTS, 1))},
+        lambda params, inputs: (inputs @ params["slope"]) * 2.0**-20,
+    )
+    batch = examples()
     found = {}
     for scale in (1.0, 2.0**15):
-        step, state, _ = stepper(replace(PRECISIONS["float16"], initial_scale=scale), batch=batch)
+        step, state, _ = stepper(replace(PRECISIONS["float16"], initial_scale=scale), faint)
         found[scale] = np.asarray(step(state, batch, KEY, PACE)[1].gradient["slope"])
-    step, state, _ = stepper(PRECISIONS["float32"], batch=batch)
+    step, state, _ = stepper(PRECISIONS["float32"], faint)
     exact = np.asarray(step(state, batch, KEY, PACE)[1].gradient["slope"])
     np.testing.assert_allclose(found[2.0**15], exact, rtol=5e-3)
     assert np.max(np.abs(found[1.0] - exact) / np.abs(exact)) > 0.05

@@ -10,6 +10,7 @@ from downslope.rules import lamb
 from downslope.training.compiling import after_all, jit_steps
 
 ARRAYS, WIDTH = 12, 256
+LARGE_WIDTH = 512
 
 
 def test_intermediate_arrays_do_not_pile_up():
@@ -27,8 +28,8 @@ def test_intermediate_arrays_do_not_pile_up():
 
 def copies_of_weights(waits):
     """Return how many copies of a layer a loop of steps makes, in each step."""
-    layers = [jax.ShapeDtypeStruct((WIDTH, WIDTH), jnp.float32)] * 4
-    rows = jax.ShapeDtypeStruct((8, WIDTH), jnp.float32)
+    layers = [jax.ShapeDtypeStruct((LARGE_WIDTH, LARGE_WIDTH), jnp.float32)] * 4
+    rows = jax.ShapeDtypeStruct((8, LARGE_WIDTH), jnp.float32)
 
     def loss(params, x):
         for kernel in params:
@@ -46,7 +47,7 @@ def copies_of_weights(waits):
         return jax.lax.fori_loop(0, 5, lambda index, params: step(index, params, x), params)
 
     program = jit_steps(steps, donate_argnums=0).lower(layers, rows).compile().as_text()
-    return len(re.findall(rf"f32\[{WIDTH},{WIDTH}\]\S* copy\(", program))
+    return len(re.findall(rf"f32\[{LARGE_WIDTH},{LARGE_WIDTH}\]\S* copy\(", program))
 
 
 def test_new_weights_are_written_over_the_old_ones():
@@ -55,5 +56,5 @@ def test_new_weights_are_written_over_the_old_ones():
 
 
 def test_waiting_changes_no_number():
-    arrays = {"a": jnp.asarray([[np.inf, 1.0]]), "b": jnp.asarray(-3.0), "none": jnp.zeros((0, 2))}
+    arrays = {"a": jnp.full((512, 512), np.inf), "b": jnp.asarray(-3.0), "none": jnp.zeros((0, 2))}
     assert float(jax.jit(after_all)(jnp.float32(0.25), arrays)) == 0.25

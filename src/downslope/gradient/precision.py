@@ -14,6 +14,7 @@ Micikevicius et al. 2018, "Mixed Precision Training", https://arxiv.org/abs/1710
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -22,11 +23,12 @@ from jaxtyping import Array, Float, Int
 
 from downslope import pytrees
 from downslope.errors import OptionError, did_you_mean
-from downslope.gradient.products import OVER_ROWS, rounded_sum_over_rows
-from downslope.gradient.rewriting import rewritten
+from downslope.gradient.products import OVER_ROWS, transposed_sum_over_rows
+from downslope.gradient.rewriting import Form, rewritten
 from downslope.models.functional import Model
 
 SMALLEST_SCALE = 2.0**-14  # below, it is not the scale that makes gradients infinite
+LOW = (jnp.bfloat16, jnp.float16)
 LARGEST_SCALE = 2.0**100  # a loss without slope never overflows; the scale itself must not either
 
 
@@ -129,23 +131,76 @@ def in_precision(model: Model, precision: Precision) -> Model:
 def summed_in_float32(function: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
     """Return `function`, whose low-precision products and sums add up in float32 and are rounded once.
 
+    Those that only go on to float32, as gradients of kernels do, are not rounded at all.
     It goes around the differentiated function, so that it sees the products of the backward pass too.
     """
     if precision.dtype == jnp.float32:
         return function
-    return rewritten(function, {"dot_general": _float32_sums, "reduce_sum": _float32_sum})
+
+    @wraps(function)
+    def summed(*args: Any) -> Any:
+        return rewritten(function, _Sums().forms)(*args)
+
+    return summed
 
 
-def _float32_sums(lhs: Array, rhs: Array, *, preferred_element_type: Any, **how: Any) -> Array:
-    rounded = jnp.result_type(lhs, rhs) if preferred_element_type is None else preferred_element_type
-    wide = jnp.float32 if rounded in (jnp.bfloat16, jnp.float16) else rounded
-    is_plain = how["dimension_numbers"] == OVER_ROWS and lhs.ndim == rhs.ndim == 2
-    if is_plain and lhs.dtype == rhs.dtype == rounded == jnp.bfloat16 and jax.default_backend() == "cpu":
-        return rounded_sum_over_rows(lhs, rhs)
-    return jax.lax.dot_general(lhs, rhs, preferred_element_type=wide, **how).astype(rounded)
+class _Sums:
+    """The sums of one program, each remembered as it was before it was rounded.
+
+    Differentiation turns the gradient of a kernel around before it converts it. So that is computed the other
+    way round, and turning it back is all that is done to it.
+    """
+
+    def __init__(self):
+        self._exact: dict[int, _Exact] = {}  # by the identity of what was rounded
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        return {
+            "dot_general": self.product,
+            "reduce_sum": self.reduced,
+            "transpose": self.transposed,
+            "convert_element_type": self.converted,
+        }
+
+    def product(self, lhs: Array, rhs: Array, *, preferred_element_type: Any, **how: Any) -> Array:
+        rounded = jnp.result_type(lhs, rhs) if preferred_element_type is None else preferred_element_type
+        if rounded not in LOW:
+            return jax.lax.dot_general(lhs, rhs, preferred_element_type=rounded, **how)
+        if how["dimension_numbers"] == OVER_ROWS and lhs.ndim == rhs.ndim == 2:
+            turned = transposed_sum_over_rows(lhs, rhs, precision=how["precision"])
+            return self._rounded(turned, rounded, is_turned=True)
+        exact = jax.lax.dot_general(lhs, rhs, preferred_element_type=jnp.float32, **how)
+        return self._rounded(exact, rounded)
+
+    def reduced(self, values: Array, **how: Any) -> Array | None:
+        if values.dtype not in LOW:
+            return None
+        exact = jax.lax.reduce_sum_p.bind(values.astype(jnp.float32), **how)
+        return self._rounded(exact, values.dtype)
+
+    def transposed(self, values: Array, *, permutation: Any) -> Array | None:
+        known = self._exact.get(id(values))
+        if known is None or not known.is_turned or tuple(permutation) != (1, 0):
+            return None
+        return self._rounded(known.exact, values.dtype)
+
+    def converted(self, values: Array, *, new_dtype: Any, **_: Any) -> Array | None:
+        known = self._exact.get(id(values))
+        if known is None or known.is_turned or new_dtype != jnp.float32:
+            return None
+        return known.exact
+
+    def _rounded(self, exact: Array, dtype: Any, *, is_turned: bool = False) -> Array:
+        values = exact.astype(dtype)
+        values = values.T if is_turned else values
+        self._exact[id(values)] = _Exact(values, exact, is_turned)
+        return values
 
 
-def _float32_sum(values: Array, **how: Any) -> Array | None:
-    if values.dtype not in (jnp.bfloat16, jnp.float16):
-        return None
-    return jax.lax.reduce_sum_p.bind(values.astype(jnp.float32), **how).astype(values.dtype)
+class _Exact(NamedTuple):
+    """A rounded sum, what it was before, and whether that is its transpose."""
+
+    values: Array
+    exact: Array
+    is_turned: bool

@@ -3,11 +3,13 @@
 from math import prod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
 OVER_ROWS = (((0,), (0,)), ((), ()))  # of two matrices: lhsᵀ · rhs
+ROWS_BY_COLUMNS = (((1,), (0,)), ((), ()))  # lhs · rhs
 EACH_OVER_ROWS = (((1,), (1,)), ((0,), (0,)))  # the same for each pair of a batch of them
 LONG, SMALL = 8192, 2**15  # rows from which, and numbers of the result up to which, two sums are quicker
 
@@ -46,22 +48,18 @@ def summed_over_rows(lhs: Array, rhs: Array, *, dimension_numbers: Any, **how: A
     return out.reshape(lhs_rest + rhs_rest)
 
 
-def rounded_sum_over_rows(
-    lhs: Float[Array, "rows left"], rhs: Float[Array, "rows right"]
-) -> Float[Array, "left right"]:
-    """Return lhsᵀ · rhs of bfloat16 matrices, added up in float32 and rounded once.
+def transposed_sum_over_rows(
+    lhs: Float[Array, "rows left"], rhs: Float[Array, "rows right"], *, precision: Any = None
+) -> Float[Array, "right left"]:
+    """Return (lhsᵀ · rhs)ᵀ of low-precision matrices, added up in float32.
 
-    That is the gradient of a dense layer's kernel. XLA's CPU is quick in bfloat16 only where rows meet
-    columns, three times as quick as here, so one of the two is turned around first. If that is `rhs`, what
-    comes out is turned as well: differentiation makes `rhs` the input, and turns the result around next.
+    XLA's CPU is quick in bfloat16 only where rows meet columns, three times as quick as here; so there `rhs`
+    is turned around first.
     """
-    if 2 * lhs.shape[1] <= rhs.shape[1]:
-        return _float32_product(_turned(lhs), rhs).astype(lhs.dtype)
-    return _float32_product(_turned(rhs), lhs).astype(lhs.dtype).T
-
-
-def _float32_product(lhs: Array, rhs: Array) -> Array:
-    return jnp.matmul(lhs, rhs, preferred_element_type=jnp.float32)
+    how = {"precision": precision, "preferred_element_type": jnp.float32}
+    if lhs.dtype == rhs.dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
+        return lax.dot_general(_turned(rhs), lhs, ROWS_BY_COLUMNS, **how)
+    return lax.dot_general(rhs, lhs, OVER_ROWS, **how)
 
 
 def _turned(matrix: Float[Array, "rows columns"]) -> Float[Array, "columns rows"]:

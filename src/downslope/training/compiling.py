@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+LARGE = 2**18  # numbers: a megabyte, what a core's own cache holds with all else
 ONE_AFTER_THE_OTHER = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 
@@ -28,9 +29,11 @@ def after_all(value: Float[Array, ""], arrays: Any) -> Float[Array, ""]:
 
     New weights can be written over the old ones when nobody reads those any more. The update of a layer and
     the backward pass through it do not need each other, so XLA takes no order for granted and copies every
-    layer first. Here the step size waits for all gradients, and the weights for the step size.
+    layer first. Here the step size waits for all gradients, and the weights for the step size. To copy small
+    arrays takes less time than to wait.
     """
-    if jax.default_backend() != "cpu":
+    leaves = [array for array in jax.tree.leaves(arrays) if array.size]
+    if jax.default_backend() != "cpu" or all(array.size < LARGE for array in leaves):
         return value
-    firsts = [array[(0,) * array.ndim].astype(value.dtype) for array in jax.tree.leaves(arrays) if array.size]
+    firsts = [array[(0,) * array.ndim].astype(value.dtype) for array in leaves]
     return value + sum(jnp.minimum(jnp.abs(first), 0) for first in firsts)  # + 0
