@@ -167,7 +167,8 @@ class _Sums:
         rounded = jnp.result_type(lhs, rhs) if preferred_element_type is None else preferred_element_type
         if rounded not in LOW:
             return jax.lax.dot_general(lhs, rhs, preferred_element_type=rounded, **how)
-        if how["dimension_numbers"] == OVER_ROWS and lhs.ndim == rhs.ndim == 2:
+        is_plain = how["dimension_numbers"] == OVER_ROWS and how.get("out_sharding") is None
+        if is_plain and lhs.ndim == rhs.ndim == 2:
             turned = transposed_sum_over_rows(lhs, rhs, precision=how["precision"])
             return self._rounded(turned, rounded, is_turned=True)
         exact = jax.lax.dot_general(lhs, rhs, preferred_element_type=jnp.float32, **how)
