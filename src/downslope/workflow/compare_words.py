@@ -11,6 +11,7 @@ from downslope.report import comparison as page
 from downslope.report.formatting import NO_BREAK, counted, duration, number
 from downslope.study.compare import ArmRun
 from downslope.workflow.job import Job
+from downslope.workflow.lines import say
 from downslope.workflow.prepare import SPLITS
 
 QUESTIONS = {
@@ -144,10 +145,3 @@ def _table(content: page.Table, width: int) -> Table:
     for row in content.rows:
         table.add_row(*(Text(row[place]) for place in places))
     return table
-
-
-def say(console: Console, label: str, text: str) -> None:
-    """Print one line under a label."""
-    wrap = not console.is_terminal  # a file or a pipe has no width
-    plain = text.replace(NO_BREAK, " ")
-    console.print(f"{label:<8} {plain}", markup=False, highlight=False, soft_wrap=wrap)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from downslope.training.events import Event
+from downslope.workflow.lines import print_line
 
 SHOWN = ("resumed", "early-stop", "time-limit", "interrupted", "rolled-back", "other-rate", "skipped")
 PLAIN_LINES = 20  # at most about so many lines of progress where nothing can be redrawn
@@ -56,13 +57,13 @@ class Display:
         elif event.kind == "tuning":
             self._update(0, event.message)
         elif event.kind == "learning-rate":
-            self._console.print(event.message, markup=False, highlight=False, soft_wrap=True)
+            print_line(self._console, event.message)
         elif event.kind == "annealing":
             self._epochs = event.values.get("epochs", self._epochs)
             self._progress.update(self._task, total=self._epochs)
-            self._console.print(event.message, markup=False, highlight=False, soft_wrap=True)
+            print_line(self._console, event.message)
         elif event.kind in SHOWN:
-            self._console.print(event.message, style="yellow", markup=False, highlight=False)
+            print_line(self._console, event.message, style="yellow")
 
     def _show_epoch(self, event: Event) -> None:
         row = event.values
@@ -71,7 +72,7 @@ class Display:
             self._update(event.epoch, self._numbers)
         elif event.epoch == 1 or event.epoch % math.ceil(self._epochs / PLAIN_LINES) == 0:
             line = f"epoch {row['epoch']}/{self._epochs}  {self._numbers}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(self._console, line)
 
     def _update(self, epoch: int, numbers: str) -> None:
         under_way = min(epoch + 1, self._epochs)

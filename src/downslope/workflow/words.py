@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from downslope.workflow.job import Job
+from downslope.workflow.lines import say
 from downslope.workflow.prepare import SPLITS
 from downslope.workflow.run import Run
 
@@ -30,21 +31,21 @@ def announce(job: Job, console: Console) -> None:
     stopping = (
         f", stopping after {plan.patience} without progress" if plan.patience and "validation" in rows else ""
     )
-    _say(console, "data", f"{prepared.name}: {size} ({parts})")
+    say(console, "data", f"{prepared.name}: {size} ({parts})")
     for note in prepared.encoding.notes[:NOTES_SHOWN]:
-        _say(console, "", note)
+        say(console, "", note)
     if len(prepared.encoding.notes) > NOTES_SHOWN:
-        _say(console, "", f"and {len(prepared.encoding.notes) - NOTES_SHOWN} more notes, in the report")
-    _say(console, "model", f"{job.described}, {prepared.loss.name}")
+        say(console, "", f"and {len(prepared.encoding.notes) - NOTES_SHOWN} more notes, in the report")
+    say(console, "model", f"{job.described}, {prepared.loss.name}")
     kind = "" if job.precision.name == "float32" else f", {job.precision.name}"
-    _say(console, "device", plan.devices.describe() + kind)
+    say(console, "device", plan.devices.describe() + kind)
     rate = "to be chosen by a race" if job.raced else f"{plan.learning_rate:g}"
     schedule, length = f"{config['schedule']} schedule", f"up to {plan.epochs} epochs{stopping}"
     if config["schedule"] == "auto":
         schedule = "constant, then falling to 0"
         if config["epochs"] == "auto":
             length = f"until the validation loss stands still (at most {plan.epochs} epochs)"
-    _say(
+    say(
         console,
         "descent",
         f"{job.rule.name}, learning rate {rate}, {schedule}, "
@@ -65,7 +66,7 @@ def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
         table.add_row(split, *(_number(metrics[split][name]) for name in names))
     seconds = summary["seconds"]
     best = f", best epoch {summary['best_epoch']}" if "validation" in metrics else ""
-    _say(
+    say(
         console,
         "stopped",
         f"{summary['stopped_because']}{best} "
@@ -73,14 +74,9 @@ def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
     )
     console.print(table)
     for label, line in zip(("found", ""), diagnosis, strict=False):
-        _say(console, label, line)
+        say(console, label, line)
     if run.folder is not None:
-        _say(console, "report", str(run.folder / "report.html"))
-
-
-def _say(console: Console, label: str, text: str) -> None:
-    wrap = not console.is_terminal  # a file or a pipe has no width
-    console.print(f"{label:<8} {text}", markup=False, highlight=False, soft_wrap=wrap)
+        say(console, "report", str(run.folder / "report.html"))
 
 
 def _number(value: float | None) -> str:
