@@ -23,7 +23,7 @@ class Contender:
         name: of the line in the table.
         options: of `downslope.train`; or a function (workload, seed) → options, whose time counts.
         race: attributes of `tuning.race.Race` that are changed.
-        constants: of `tuning.race` that are changed.
+        constants: of `tuning.race`, or else of `training.choosing`, that are changed.
         linear_only: for problems without randomness: all rows at every step, no dropout.
     """
 
@@ -90,6 +90,8 @@ ABLATIONS = (
     Contender("scored without annealing", race={"anneal": False}),
     Contender("ties to the larger rate", race={"prefer": "larger"}),
     Contender("ties to the smaller rate", race={"prefer": "smaller"}),
+    Contender("ties to the rule's own rate", constants={"PRIOR": 1e9}),
+    Contender("held out: the validation rows alone", constants={"LENT": 0.0}),
     Contender("3 arms, a factor of 10 apart", constants={"ARMS": 3, "FACTOR": 10.0}),
     Contender("5 arms", constants={"ARMS": 5}),
     Contender("13 arms, a factor of √3 apart", constants={"ARMS": 13, "FACTOR": 3.0**0.5}),

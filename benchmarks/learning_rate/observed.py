@@ -18,6 +18,7 @@ import downslope as ds
 from benchmarks.learning_rate.contenders import Contender
 from benchmarks.learning_rate.oracle import job_of, scale_of
 from benchmarks.learning_rate.workloads import Workload
+from downslope.training import choosing
 from downslope.training.evaluate import make_evaluation
 from downslope.training.events import Event
 from downslope.tuning import race
@@ -101,7 +102,7 @@ def _evaluation(workload: Workload) -> Any:
 def _changed(contender: Contender) -> ExitStack:
     """Return what changes the race as a contender has it, and has the weights told after every epoch."""
 
-    def choosing(job: Any, state: Any) -> Any:
+    def told_often(job: Any, state: Any) -> Any:
         plan, chooser = tune.choosing(job, state)
         return replace(plan, snapshots_per_epoch=1), chooser
 
@@ -109,8 +110,8 @@ def _changed(contender: Contender) -> ExitStack:
         return race.Race(*given, **{**named, **contender.race})
 
     stack = ExitStack()
-    stack.enter_context(patch.object(training, "choosing", choosing))
+    stack.enter_context(patch.object(training, "choosing", told_often))
     stack.enter_context(patch.object(tune, "Race", changed_race))
     for name, value in contender.constants.items():
-        stack.enter_context(patch.object(race, name, value))
+        stack.enter_context(patch.object(race if hasattr(race, name) else choosing, name, value))
     return stack

@@ -45,7 +45,7 @@ class Workload:
         batch_divided: what the usual batch size is divided by.
         label_noise: share of the labels that are drawn from all labels.
         note: what the reader of the table should know.
-        tuned_on: whether constants of the race were chosen with these rows in sight.
+        tuned_on: whether constants of the race were chosen with what the rates lead to here in sight.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Workload:
     batch_divided: int = 1
     label_noise: float = 0.0
     note: str = ""
-    tuned_on: bool = False
+    tuned_on: bool = True
 
     @functools.cached_property
     def rows(self) -> tuple[Arrays, Arrays] | None:
@@ -158,19 +158,18 @@ def teacher(rows: int = 4000, columns: int = 12, classes: int = 4) -> Arrays:
 
 
 BASE = (
-    Workload("digits", bundled("digits"), tuned_on=True),
-    Workload("digits, batch norm", bundled("digits"), hidden=(64,) * 4, batch_norm=True, tuned_on=True),
-    Workload("breast cancer, linear", bundled("breast_cancer"), hidden=(), tuned_on=True),
-    Workload("breast cancer", bundled("breast_cancer"), tuned_on=True),
-    Workload("diabetes", bundled("diabetes"), task="regression", tuned_on=True),
+    Workload("digits", bundled("digits")),
+    Workload("digits, batch norm", bundled("digits"), hidden=(64,) * 4, batch_norm=True),
+    Workload("breast cancer, linear", bundled("breast_cancer"), hidden=()),
+    Workload("breast cancer", bundled("breast_cancer")),
+    Workload("diabetes", bundled("diabetes"), task="regression"),
     Workload(
         "california housing",
         california,
         task="regression",
         note=f"{HOUSES:,} of its 20,640 rows",
-        tuned_on=True,
     ),
-    Workload("wine", bundled("wine"), tuned_on=True),
+    Workload("wine", bundled("wine")),
     Workload("ill-conditioned, linear", ill_conditioned, task="regression", hidden=()),
     Workload("teacher and student", teacher),
 )
@@ -181,8 +180,22 @@ AWKWARD: tuple[tuple[str, Callable[[Workload], dict[str, Any]]], ...] = (
     ("batches of 4", lambda one: {"batch_divided": 8}),
     ("20 % wrong labels", lambda one: {"label_noise": 0.2}),
 )
+OUT_OF_SIGHT = {  # first swept when the constants of the race had been chosen
+    "california housing": ("inputs × 100", "weights × 3", "depth × 3", "batches of 4", "20 % wrong labels"),
+    "teacher and student": ("depth × 3", "batches of 4", "20 % wrong labels"),
+    "digits, batch norm": ("depth × 3", "batches of 4", "20 % wrong labels"),
+    "digits": ("batches of 4",),
+    "breast cancer": ("batches of 4",),
+    "diabetes": ("batches of 4",),
+    "ill-conditioned, linear": ("batches of 4",),
+}
 PERTURBED = tuple(
-    replace(one, name=f"{one.name}; {words}", tuned_on=False, **change(one))
+    replace(
+        one,
+        name=f"{one.name}; {words}",
+        tuned_on=words not in OUT_OF_SIGHT.get(one.name, ()),
+        **change(one),
+    )
     for words, change in AWKWARD
     for one in BASE
     if change(one)

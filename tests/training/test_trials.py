@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from downslope import rules
+from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases, phased
+from downslope.training import choosing
+from downslope.training.choosing import exchanged
 from downslope.training.loop import descend, laboratory
 from downslope.training.pacing import Pacing
 from downslope.training.plan import Plan
@@ -31,6 +34,12 @@ def made(setting):
     return made._replace(problem=problem, traces=traces)
 
 
+@pytest.fixture
+def lends_none(monkeypatch):
+    monkeypatch.setattr(choosing, "LENT", 0.0)
+
+
+@pytest.mark.usefixtures("lends_none")
 def test_a_trial_is_the_beginning_of_the_descent(made):
     """Seven steps make an epoch; the trial passes from one epoch into the next."""
     trials = laboratory(made.problem, PLAN, made.start())
@@ -56,11 +65,55 @@ def test_trials_do_not_touch_each_other(made, identical):
     assert identical(again.state, one.state)
 
 
-def test_a_silent_network_says_0_of_every_row(made):
+@pytest.mark.parametrize("with_validation", [True, False])
+def test_of_few_rows_some_are_lent_and_none_of_these_is_learnt_from(made, monkeypatch, with_validation):
+    """Of 50 rows 20: a trial does not change with their targets, its measure does; a descent sees them."""
+    problem = made.problem if with_validation else dataclasses.replace(made.problem, validation=None)
+    n_validation = len(made.problem.validation.weights) if with_validation else 0
+    lent, learnt = choosing.lent_rows(choosing.Session(problem, PLAN, made.start(), (), None))
+    assert sorted([*lent, *learnt]) == list(range(50))
+    assert len(lent) == 20
+    targets = np.asarray(problem.train.targets).copy()
+    targets[lent] += 1.0
+    other = dataclasses.replace(problem, train=problem.train._replace(targets=targets))
+    measured = []
+    for one in (problem, other):
+        trials = laboratory(one, PLAN, made.start())
+        trial = trials.advance(trials.begin(), 13, 0.05, Phases(2))
+        measured.append((trial.losses, trials.measure(trial)))
+        assert trials.lent == 20
+        assert trials.held_out.endswith(
+            "20 lent by the training" if with_validation else "20 rows lent by the training"
+        )
+        assert len(trials.weights) == n_validation + 21
+    assert measured[0][0] == measured[1][0]
+    assert (measured[0][1][:n_validation] == measured[1][1][:n_validation]).all()
+    assert (measured[0][1][n_validation:] != measured[1][1][n_validation:]).all()
+
+
+def test_many_rows_lend_none(made, monkeypatch):
+    monkeypatch.setattr(choosing, "HELD_OUT", len(made.problem.validation.weights))
     trials = laboratory(made.problem, PLAN, made.start())
-    before = trials.measure(trials.begin())
-    np.testing.assert_allclose(trials.silent(), np.square(made.problem.validation.targets), rtol=1e-6)
-    assert (trials.measure(trials.begin()) == before).all()
+    assert trials.lent == 0
+    assert trials.held_out == f"{choosing.HELD_OUT} validation rows"
+
+
+def test_the_last_row_measured_is_one_that_is_wrong(made):
+    trials = laboratory(made.problem, PLAN, made.start())
+    untrained = trials.measure(trials.begin())  # squared errors, hardly depending on the inputs yet
+    assert untrained[-1] == pytest.approx(untrained[:-1].mean(), rel=0.5)
+    trained = trials.measure(trials.advance(trials.begin(), 100, 0.05, Phases(2)))
+    assert trained[-1] > 1.5 * trained[:-1].mean()
+
+
+def test_exchanged_targets_count_only_where_they_are_others():
+    rows = Batch(np.arange(40.0), np.arange(40) % 4 == 0, np.where(np.arange(40) < 30, 2.0, 0.0))
+    wrong = exchanged(rows)
+    assert (wrong.inputs == rows.inputs).all()
+    assert sorted(wrong.targets) == sorted(rows.targets)
+    assert (wrong.weights == np.where(wrong.targets != rows.targets, rows.weights, 0.0)).all()
+    alike = rows._replace(targets=np.ones(40))
+    assert (exchanged(alike).weights == rows.weights).all()
 
 
 def test_a_trial_may_fail(made):
@@ -71,7 +124,8 @@ def test_a_trial_may_fail(made):
     assert trials.advance(trial, 20, 0.1, Phases(0)) is trial
 
 
-def test_the_chosen_trial_is_gone_on_with(made, identical):
+@pytest.mark.parametrize("lent", [0.0, 0.4])
+def test_the_chosen_trial_is_gone_on_with(made, identical, monkeypatch, lent):
     """Continued or begun afresh, the path is the same; and nothing is compiled for the trials."""
 
     def choose(continued):
@@ -82,6 +136,7 @@ def test_the_chosen_trial_is_gone_on_with(made, identical):
 
         return chooser
 
+    monkeypatch.setattr(choosing, "LENT", lent)
     plan = dataclasses.replace(PLAN, learning_rate=0.1)
     plain = descend(made.problem, plan, made.start())
     count = len(made.traces)
@@ -92,5 +147,6 @@ def test_the_chosen_trial_is_gone_on_with(made, identical):
         assert [row["train_loss"] for row in end.progress.history] == [
             row["train_loss"] for row in plain.progress.history
         ]
-        assert (end.progress.tuned["steps"], end.progress.tuned["continued_steps"]) == (10, 5 * continued)
+        gone_on = 5 if continued and not lent else 0  # a trial that did without some rows is not gone on with
+        assert (end.progress.tuned["steps"], end.progress.tuned["continued_steps"]) == (10, gone_on)
     assert len(made.traces) == 3 * count  # one per descent

@@ -59,7 +59,7 @@ def test_every_kind_of_run(options):
     check(run)
     if "validation_fraction" in options:
         race = next(event for event in events if event.kind == "learning-rate")
-        assert race.values["held_out"] == "120 training rows"
+        assert race.values["held_out"] == "48 rows lent by the training"
 
 
 def test_ten_rows():

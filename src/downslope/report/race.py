@@ -111,8 +111,9 @@ def race_reading(race: dict[str, Any]) -> str:
     held_out = shortened(race.get("held_out", "held-out rows"), 60)
     annealed = "its steps were let fall to 0" if race.get("annealed") else "so many steps"
     return (
-        f"Each point is one learning rate on trial: the loss of the {held_out} after {annealed}; lower is "
-        "better. All began at the same weights and saw the same batches. A bar is two standard errors of the "
+        f"Each point is one learning rate on trial: the loss of the {held_out} after {annealed}, and of one "
+        "row more on which it is wrong, so that luck with few rows counts for less; lower is better. All "
+        "began at the same weights and saw the same batches. A bar is two standard errors of the "
         "difference to the best arm; who is further off than that drops out, and the others go on for "
         "longer, so points of arms that dropped out early lie higher."
     )

@@ -10,13 +10,18 @@ import jax
 import numpy as np
 
 from downslope import pytrees
+from downslope.data.seeds import generator
+from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
-from downslope.training.evaluate import cut, evaluation_size
+from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluation_size
 from downslope.training.recovery import snapshot_if_due
 from downslope.training.session import Session
 from downslope.training.step import Pace
 from downslope.training.stretch import Stretch
 from downslope.training.trials import Chooser, Trials, make_trials
+
+HELD_OUT = 1000  # rows that are wanted to tell one learning rate from another
+LENT = 0.4  # of the training rows that trials do without at most, to be measured on them
 
 
 def choose(session: Session, chooser: Chooser, interrupted: Callable[[], bool]) -> bool:
@@ -26,13 +31,15 @@ def choose(session: Session, chooser: Chooser, interrupted: Callable[[], bool]) 
         Whether it was; False where the user has interrupted.
     """
     began = time.monotonic()
-    chosen = chooser(trials(session, interrupted))
+    laboratory = trials(session, interrupted)
+    chosen = chooser(laboratory)
     if chosen is None:
         return False
     trial, progress = chosen.trial, session.progress
-    # Beyond its first epoch the same path is walked again, for the history to have every epoch.
+    # Beyond its first epoch the same path is walked again, for the history to have every epoch; and so it is
+    # where the trials did without some of the rows.
     goes_on = trial is not None and not trial.failed and trial.step <= session.steps_per_epoch
-    if trial is not None and goes_on:
+    if trial is not None and goes_on and not laboratory.lent:
         session.state, session.trace, progress.position = trial.state, trial.trace, trial.step
     progress.tuned = {
         **chosen.record,
@@ -59,13 +66,12 @@ def offer_runner_up(session: Session) -> None:
 def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) -> Trials:
     """Return what a chooser may do; the descent stays where it is."""
     problem, plan = session.problem, session.plan
-    rows = problem.validation
-    what = "training" if rows is None else "validation"
-    rows = problem.train if rows is None else rows
-    size = evaluation_size(rows)
-    batches = cut(rows, size)[:1] if problem.validation is None else session.validation
-    n_rows = min(len(rows.weights), size * len(batches))
-    order_of = functools.lru_cache(maxsize=4)(session.order_of)
+    lent, learnt = lent_rows(session)
+    rows = held_out_rows(session, lent)
+    wrong = exchanged(jax.tree.map(lambda array: array[:HELD_OUT], rows))
+    size = evaluation_size(problem.validation or problem.train)
+    batches, wrong_batches = cut(rows, size), cut(wrong, size)
+    order_of = functools.lru_cache(maxsize=4)(functools.partial(session.order_of, among=learnt))
 
     def run(state: Any, trace: Any, epoch: int, first: int, stop: int, rate: float, phases: Phases):
         order = order_of(epoch)
@@ -76,15 +82,10 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         return state, trace, int(done), bool(worthwhile)
 
     def measure(state: Any) -> np.ndarray:
-        weights = session.programs.weights(state, session.data, session.steps_until(0))
-        return session.losses(weights, batches)[:n_rows]
-
-    def silent() -> np.ndarray:
-        params, model_state = session.weights()
-        zeros = jax.tree.map(
-            lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding), params
-        )
-        return session.losses((zeros, model_state), batches)[:n_rows]
+        at = session.programs.weights(state, session.data, session.steps_until(0))
+        losses = session.losses(at, batches)[: len(rows.weights)]
+        where_wrong = session.losses(at, wrong_batches)[: len(wrong.weights)]
+        return np.append(losses, np.average(where_wrong, weights=wrong.weights))
 
     return make_trials(
         run,
@@ -93,11 +94,57 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         session.fresh_trace,
         session.state,
         session.steps_per_epoch,
-        weights=np.asarray(rows.weights, np.float64)[:n_rows],
-        held_out=f"{n_rows:,} {what} rows",
+        weights=np.append(rows.weights, rows.weights[rows.weights > 0].mean()),
+        held_out=_in_words(session, len(lent)),
+        lent=len(lent),
         n_params=pytrees.count(session.state.params),
         batch_size=plan.batch_size,
         say=lambda message: session.tell("tuning", message),
         interrupted=interrupted,
-        silent=silent,
     )
+
+
+def lent_rows(session: Session) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the training rows on which trials are measured beside the validation rows, and the others.
+
+    Where rows are few, a tenth of them cannot tell one rate from another; so the trials, but not the
+    descent, do without up to `LENT` of the training rows. The others are None where none are lent.
+    """
+    validation, n_rows = session.problem.validation, session.n_rows
+    wanted = HELD_OUT - (0 if validation is None else len(validation.weights))
+    n_lent = max(0, min(wanted, int(LENT * n_rows)))
+    if n_lent == 0 or session.steps_per_epoch == 1:  # one step sees all rows, and may do without an order
+        return np.arange(0), None
+    mixed = generator(session.plan.seed, "rows lent to trials").permutation(n_rows).astype(np.int32)
+    return mixed[:n_lent], mixed[n_lent:]
+
+
+def held_out_rows(session: Session, lent: np.ndarray) -> Batch:
+    """Return the rows on which trials are measured: where there are none, some that they learn from."""
+    train, validation = session.problem.train, session.problem.validation
+    if len(lent) == 0:
+        return validation or jax.tree.map(lambda array: array[:EVALUATION_ROWS], train)
+    lent_too = jax.tree.map(lambda array: array[lent], train)
+    if validation is None:
+        return lent_too
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), validation, lent_too)
+
+
+def exchanged(rows: Batch) -> Batch:
+    """Return rows with one another's targets; only those count whose target is another by that, if any is."""
+    order = generator(0, "one another's targets").permutation(len(rows.weights))
+    targets = jax.tree.map(lambda array: np.asarray(array)[order], rows.targets)
+    differ = [
+        (np.asarray(own) != other).reshape(len(order), -1).any(axis=1)
+        for own, other in zip(jax.tree.leaves(rows.targets), jax.tree.leaves(targets), strict=True)
+    ]
+    weights = np.where(np.any(differ, axis=0), rows.weights, 0.0)
+    return rows._replace(targets=targets, weights=weights if weights.any() else rows.weights)
+
+
+def _in_words(session: Session, n_lent: int) -> str:
+    validation, n_train = session.problem.validation, min(session.n_rows, EVALUATION_ROWS)
+    if validation is None:
+        return f"{n_lent:,} rows lent by the training" if n_lent else f"{n_train:,} training rows"
+    kept = f"{len(validation.weights):,} validation rows"
+    return f"{kept} and {n_lent:,} lent by the training" if n_lent else kept

@@ -90,9 +90,16 @@ class Session:
 
     # ---- what the programs are given
 
-    def order_of(self, epoch: int) -> jax.Array:
-        """Return the rows of each batch of an epoch, (steps, lanes)."""
-        rows = epoch_order(self.plan.seed, epoch, self.n_rows)
+    def order_of(self, epoch: int, among: np.ndarray | None = None) -> jax.Array:
+        """Return the rows of each batch of an epoch, (steps, lanes).
+
+        Args:
+            epoch: counted from 0.
+            among: the only rows that may occur, (rows,), some of them repeatedly; all of them, once, if None.
+        """
+        rows = epoch_order(self.plan.seed, epoch, self.n_rows if among is None else len(among))
+        if among is not None:
+            rows = np.resize(among[rows], self.n_rows)
         if self.steps_per_epoch == 1:  # `batch_at` may do without the order, so it must say nothing new
             rows = np.arange(self.n_rows)
         return self.plan.devices.place_data(padded_order(rows, self.plan.batch_size, self.plan.lanes))

@@ -44,16 +44,16 @@ class Trials:
         begin: ``begin() -> trial`` at the start of the descent.
         copy: ``copy(trial) -> trial``; the original stays whole.
         advance: ``advance(trial, until, learning_rate, phases) -> trial``; what it is given is used up.
-        measure: ``measure(trial) -> losses`` of the held-out rows, (rows,) float64.
-        weights: of those rows, (rows,) float64.
+        measure: ``measure(trial) -> losses`` of the held-out rows, and last the mean loss on a row for which
+            it is wrong, (rows + 1,) float64.
+        weights: of those rows, (rows + 1,) float64.
         held_out: what these rows are, in words: ``"144 validation rows"``.
         n_params: numbers in the network.
         batch_size: rows per step.
         steps_per_epoch: steps that see every training row once.
         say: tells whoever watches what is being done.
         interrupted: whether the user wants it to end.
-        silent: ``silent() -> losses`` of the held-out rows where all weights are 0, (rows,) float64: of a
-            network that says the same of every row; None: not known.
+        lent: how many of them are training rows, which the trials do without.
     """
 
     begin: Callable[[], Trial]
@@ -67,7 +67,7 @@ class Trials:
     steps_per_epoch: int
     say: Callable[[str], None] = lambda message: None
     interrupted: Callable[[], bool] = lambda: False
-    silent: Callable[[], np.ndarray] | None = None
+    lent: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def make_trials(
         run: ``run(state, trace, epoch, first, stop, learning_rate, phases)`` does the steps
             ``first ≤ i < stop`` of an epoch and returns state, trace, where it stopped and whether there is
             any point in going on.
-        measure: ``measure(state) -> losses`` of the held-out rows.
+        measure: ``measure(state) -> losses`` of the held-out rows, and of one for which it is wrong.
         copied: copies a pytree of arrays on the device.
         fresh_trace: makes the trace of an epoch in which nothing has been seen yet.
         start: the state before the first step; never used up.

@@ -13,22 +13,27 @@ once annealed:
     drop      arms whose loss is above the best by more than two standard errors of the paired difference,
               and would still be at the end of the run
     round     the trunks of the others grow to twice the age, as long as the budget lasts
-    choice    among those that tie with the best, the one nearest to the rule's own
+    choice    among those that tie with the best, the one that may be expected to end lowest
 
-The difference is paired row by row: what makes a row hard is hard for all arms, and cancels. Among equals
-a larger rate is better, for short races favour small ones, but only up to the rule's own: past that, rates
-that tie on a few held-out rows learn the training rows by heart, and the tests of ten data sets were worse.
+The difference is paired row by row: what makes a row hard is hard for all arms, and cancels.
 
-A young descent favours large steps: it has a long way to go. Measured on tables and images, the gap of a
-rate a little below the best shrinks with age a like 1/√a or faster, so that what is clearly worse after a
-hundredth of the run may be the better one at its end. So the two arms below the best are judged by the gap
-that 1/√a leaves of today's, and a tie among them is decided by the rule's own rate, which is calibrated.
+Arms that tie are not equals, they are only not told apart. What is expected of an arm is the logarithm of
+its loss above the best's, believed as far as it was measured: a gap g with standard error s shrinks to
+g / (1 + s²), which is its posterior mean where gaps are of the order of 1 (a factor e in the loss). To it
+comes what is known beforehand: the rule's own rate r is calibrated, and another one q the less likely to be
+better the further away, log(1 + ln²(q/r)), with heavy tails, for where calibration fails it fails by far.
+So rows that say little leave the choice near the rule's own rate, and rows that say much take it wherever
+the loss is lowest.
 
-Few held-out rows can all be easy, and then the most self-assured arm looks best. What none of n rows shows
-may still be true of 3/n of all rows ("rule of three", Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong,
-Is Everything All Right?"). So a gap counts only above what a network that knows nothing loses on so many
-rows: the untrained one, or that whose weights are all 0, whichever loses less. For an untrained network may
-also be sure of itself and wrong, with inputs or weights that are too large, and its loss then has no bound.
+A young descent favours large steps: it has a long way to go. An arm of a third of the rate is, at first, a
+descent of a third of the age. Measured on tables and images, such a lead shrinks with age a between 1/√a
+and 1/a, so that what is clearly worse after a hundredth of the run may be the better one at its end. So the
+two arms below the best are judged by what a^(−3/4) will have left of today's gap.
+
+Few held-out rows can all be easy, and then the most self-assured arm looks best, whose loss is the highest
+where it errs. So one row more is counted, on which the arm is wrong (Laplace's rule of succession: nobody
+has seen an error in n rows, and yet the next row is one with a chance of 1 in n): its loss is the mean
+over the held-out rows with one another's targets.
 
 Hägele et al. 2024, https://arxiv.org/abs/2405.18392 (branches); Karnin, Koren & Somekh 2013, "Almost
 Optimal Exploration in Multi-Armed Bandits" (rounds); Wu et al. 2018, "Understanding Short-Horizon Bias in
@@ -52,8 +57,9 @@ MOST_WIDENED = 12  # arms added beyond the ends of the grid
 BRANCH = 0.25  # steps of the annealing, as a share of the trunk's
 ROUNDS = 2  # of all arms that the budget would do for; as arms drop out, it does for more
 STANDARD_ERRORS = 2.0  # of the paired gap, beyond which an arm is dropped
-UNSEEN = 3.0  # over the number of held-out rows: the share of all rows that they may fail to show
 CATCHING_UP = 2  # arms below the best that are judged by what will be left of the gap
+FADING = 0.75  # power of the age with which the lead of the best over these shrinks
+PRIOR = 0.08  # what log(1 + ln²) of a rate over the rule's own is worth, in logarithms of the loss
 
 
 @dataclass
@@ -90,7 +96,7 @@ class Race:
         budget: steps that may be done in all.
         anneal: whether branches are annealed; not for rules that need no decay.
         horizon: the length of the run in steps: no arm need grow older. Infinite: gaps count as they are.
-        prefer: which of those that tie is taken: ``"larger"``, ``"smaller"`` or ``"centre"``.
+        prefer: which of those that tie is taken: ``"expected"`` to end lowest, ``"larger"``, ``"smaller"``.
         deadline: moment of `time.monotonic` after which no round is begun.
     """
 
@@ -99,10 +105,9 @@ class Race:
     budget: int
     anneal: bool = True
     horizon: float = math.inf
-    prefer: str = "centre"
+    prefer: str = "expected"
     deadline: float = math.inf
     arms: list[Arm] = field(default_factory=list)
-    least_gap: float = 0.0  # below it a gap means nothing; known once the race has begun
 
     @property
     def steps(self) -> int:
@@ -117,7 +122,6 @@ class Race:
     def run(self) -> Chosen | None:
         """Return the choice, or None where the user interrupted."""
         age = youngest_age(self.budget, self.horizon)
-        self.least_gap = UNSEEN * self._loss_of_ignorance() / np.count_nonzero(self.trials.weights)
         self.arms = [Arm(rate, self.trials.begin()) for rate in grid(self.centre)]
         if not self._round(age):
             return None
@@ -131,13 +135,6 @@ class Race:
             if not self._round(age):
                 return None
         return self._choice()
-
-    def _loss_of_ignorance(self) -> float:
-        """Return what a network loses that has learnt nothing; 0 where that is not a number."""
-        ignorant = [self.trials.measure(self.trials.begin())]
-        ignorant += [self.trials.silent()] if self.trials.silent is not None else []
-        losses = [abs(self._mean(losses)) for losses in ignorant]
-        return min((loss for loss in losses if math.isfinite(loss)), default=0.0)
 
     def _round(self, age: int) -> bool:
         """Bring every running arm to an age, score it, drop the worst; False where interrupted."""
@@ -183,11 +180,14 @@ class Race:
 
     def _ties(self, arm: Arm, best: Arm) -> bool:
         """Return whether an arm is, or at the end of the run may be, as good as the best."""
-        left = 1.0
+        return arm is best or self._left(arm, best) * arm.gap <= STANDARD_ERRORS * arm.error
+
+    def _left(self, arm: Arm, best: Arm) -> float:
+        """Return what share of an arm's gap will be left at the end of the run."""
         below = round(math.log(best.learning_rate / arm.learning_rate, FACTOR))
         if 1 <= below <= CATCHING_UP and math.isfinite(self.horizon):
-            left = math.sqrt(min(1.0, arm.age / self.horizon))
-        return arm is best or left * arm.gap <= max(STANDARD_ERRORS * arm.error, self.least_gap)
+            return min(1.0, arm.age / self.horizon) ** FADING
+        return 1.0
 
     @property
     def best(self) -> Arm | None:
@@ -229,9 +229,11 @@ class Race:
         others = [arm for arm in self.arms if arm is not chosen and arm.losses is not None]
         second = min(others, key=lambda arm: (-arm.age, self.loss(arm)), default=None)
         if len(tied) > 1:
-            rates = f"{tied[0].learning_rate:g} to {tied[-1].learning_rate:g}"
-            rates = rates.replace(" to ", " and ") if len(tied) == 2 else rates
-            why = f"{rates} tied at {self.loss(best):.3g}, {self._of_those(chosen, tied)} is taken"
+            rates = f"{tied[0].learning_rate:g} {'to' if len(tied) > 2 else 'and'} {tied[-1].learning_rate:g}"
+            which = (
+                "it may be expected to end lowest" if self.prefer == "expected" else f"the {self.prefer} wins"
+            )
+            why = f"of {rates}, which tie at {self.loss(best):.3g}, {which}"
         elif second is None:
             why = f"it reached {self.loss(chosen):.3g}, the others diverged"
         else:
@@ -239,16 +241,18 @@ class Race:
         return self._chosen(chosen.learning_rate, chosen.trunk, why, second)
 
     def _preferred(self, tied: list[Arm]) -> Arm:
-        if self.prefer == "centre":
-            return min(reversed(tied), key=lambda arm: abs(math.log(arm.learning_rate / self.centre)))
+        if self.prefer == "expected":
+            return min(tied, key=self._expected)
         return tied[-1] if self.prefer == "larger" else tied[0]
 
-    def _of_those(self, chosen: Arm, tied: list[Arm]) -> str:
-        """Return in words which of the tied arms was taken."""
-        if chosen is tied[-1] or chosen is tied[0]:
-            size = "larger" if chosen is tied[-1] else "smaller"
-            return f"the {size}" if len(tied) == 2 else f"the {size.removesuffix('r')}st"
-        return "the rule's own"
+    def _expected(self, arm: Arm) -> float:
+        """Return the logarithm of the loss that a tied arm may be expected to end with, above the best's."""
+        best = self.best
+        assert best is not None
+        lowest, gap = abs(self.loss(best)) or 1.0, max(arm.gap, 0.0)
+        error = arm.error / (lowest + gap)  # of the logarithm
+        believed = self._left(arm, best) * math.log1p(gap / lowest) / (1 + error**2)
+        return believed + PRIOR * math.log1p(math.log(arm.learning_rate / self.centre) ** 2)
 
     def _chosen(self, rate: float, trunk: Trial | None, why: str, second: Arm | None = None) -> Chosen:
         sentence = (
