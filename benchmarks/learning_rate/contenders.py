@@ -88,9 +88,9 @@ RIVALS = (
 )
 ABLATIONS = (
     Contender("scored without annealing", race={"anneal": False}),
-    Contender("ties to the larger rate", race={"prefer": "larger"}),
-    Contender("ties to the smaller rate", race={"prefer": "smaller"}),
-    Contender("ties to the rule's own rate", constants={"PRIOR": 1e9}),
+    Contender("ties to the larger rate", race={"prefer": "largest"}),
+    Contender("ties to the smaller rate", race={"prefer": "smallest"}),
+    Contender("ties to the arm nearest to the rule's own rate", race={"prefer": "centre"}),
     Contender("held out: the validation rows alone", constants={"LENT": 0.0}),
     Contender("3 arms, a factor of 10 apart", constants={"ARMS": 3, "FACTOR": 10.0}),
     Contender("5 arms", constants={"ARMS": 5}),

@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 IN_TIME = 1.5  # times the oracle's
 SLOWEST_MEAN, FEWEST_REACHED, LARGEST_REGRET = 1.25, 0.95, 0.01
 CONSTANTS = {
-    race: ("ARMS", "FACTOR", "BRANCH", "ROUNDS", "STANDARD_ERRORS", "CATCHING_UP", "FADING", "PRIOR"),
+    race: ("ARMS", "FACTOR", "BRANCH", "ROUNDS", "STANDARD_ERRORS", "CATCHING_UP", "FADING", "TOLD_APART"),
     choosing: ("HELD_OUT", "LENT"),
     budget: ("SHARE", "SECONDS"),
     pacing: ("PATIENCE",),

@@ -1,5 +1,6 @@
 import datetime
 import json
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -296,3 +297,23 @@ def test_any_table_is_encoded_to_finite_inputs_and_saved_exactly(table, data):
     order = np.random.default_rng(0).permutation(table.n_rows)
     shuffled = Table("s", table.columns.take(pa.array(order)))
     np.testing.assert_array_equal(encoding.encode_inputs(shuffled).dense, inputs.dense[order])
+
+
+def test_the_parts_of_many_rows_are_in_their_places():
+    """More rows than are turned at once, and a number of them that no block divides."""
+    n = 2 * 4096 + 77
+    random = np.random.default_rng(0)
+    numbers, words = random.normal(3, 2, (3, n)), random.choice(["a", "b", "c"], n)
+    table = make(**{f"x{i}": some for i, some in enumerate(numbers)}, word=words, y=random.normal(0, 1, n))
+    inputs = fit(table).encode_inputs(table)
+    assert inputs.dense.flags.c_contiguous
+    expected = (numbers - numbers.mean(axis=1, keepdims=True)) / numbers.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(inputs.dense[:, :3], expected.T, rtol=1e-5, atol=1e-6)
+    assert (inputs.dense[:, 3:] == (words[:, None] == np.array(["a", "b", "c"]))).all()
+
+
+def test_the_first_column_that_is_wrong_is_the_one_that_is_named():
+    table = make(a=[1.0, 2.0], b=[1.0, math.inf], c=[math.inf, 1.0], y=[0.0, 1.5])
+    for _ in range(20):  # whichever thread comes first
+        with pytest.raises(DataError, match="column 'b'"):
+            fit(table)

@@ -36,13 +36,23 @@ def raced(make):
 
 def test_the_race_is_drawn(raced):
     panel = race_panel(
-        read_contents(raced({"arms": ARMS, "held_out": "90 validation rows", "annealed": True}))
+        read_contents(
+            raced(
+                {
+                    "arms": ARMS,
+                    "held_out": "90 validation rows",
+                    "annealed": True,
+                    "learning_rate": 0.004,
+                }
+            )
+        )
     )
     assert panel.story == "Learning rate 0.003 (chosen among 3 by a race of 300 steps: so)."
     assert "90 validation rows" in panel.reading
     traces = {trace.name: trace for trace in panel.figure.data if trace.name}
-    assert list(traces["taken"].x) == [0.003]
-    assert list(traces["taken"].error_y.array) == [0.02]
+    assert list(traces["nearest to what is taken"].x) == [0.003]
+    assert list(traces["nearest to what is taken"].error_y.array) == [0.02]
+    assert list(traces["taken"].x) == [0.004, 0.004]
     assert list(traces["other arms"].y) == [0.4]
     assert list(traces["diverged"].x) == [0.01]
 

@@ -71,6 +71,7 @@ def test_of_few_rows_some_are_lent_and_none_of_these_is_learnt_from(made, monkey
     problem = made.problem if with_validation else dataclasses.replace(made.problem, validation=None)
     n_validation = len(made.problem.validation.weights) if with_validation else 0
     lent, learnt = choosing.lent_rows(choosing.Session(problem, PLAN, made.start(), (), None))
+    assert learnt is not None
     assert sorted([*lent, *learnt]) == list(range(50))
     assert len(lent) == 20
     targets = np.asarray(problem.train.targets).copy()

@@ -68,10 +68,10 @@ def test_hard_rows_cancel_and_noise_ties():
     assert clear.learning_rate == 0.09
     unclear = Race(made_up(valley(0.09), noise=0.0, spread=300.0), 0.01, 2000).run()
     assert unclear.learning_rate == 0.01
-    assert "which tie at" in unclear.sentence
+    assert "tie at" in unclear.sentence
 
 
-@pytest.mark.parametrize(("prefer", "place"), [("larger", -2), ("smaller", 1), ("expected", 3)])
+@pytest.mark.parametrize(("prefer", "place"), [("largest", -2), ("smallest", 1), ("mean", 3), ("centre", 3)])
 def test_ties(prefer, place):
     inside = grid(0.01)[1:-1]  # so that nothing at an edge asks for a wider grid
     chosen = Race(
@@ -95,15 +95,33 @@ def test_a_gap_is_believed_as_far_as_it_was_measured(spread, taken):
     trials = made_up(lambda rate, steps: losses.get(rate, 9.0 + rate), spread=spread)
     with_all = Race(trials, 0.01, 200)
     with_all._ties = lambda arm, best: True  # so that the choice alone is tested
-    assert with_all.run().learning_rate == taken
+    chosen = with_all.run()
+    assert chosen.learning_rate == taken
+    assert chosen.trial is not None
 
 
-def test_ties_above_and_below_the_rules_own():
-    """Below it the largest is taken, above it the smallest."""
-    flat_below = lambda rate, steps: 1.0 if rate < 0.004 else 9.0  # noqa: E731
-    assert Race(made_up(flat_below), 0.01, 2000).run().learning_rate == 0.0033
-    flat_above = lambda rate, steps: 1.0 if rate > 0.02 else 9.0  # noqa: E731
-    assert Race(made_up(flat_above), 0.01, 2000).run().learning_rate == 0.03
+def test_where_no_trunk_goes_on_the_choice_may_lie_between_arms():
+    """Two arms that nothing tells apart, the rule's own and the next: their mean, nearer to the former."""
+    flat = dataclasses.replace(made_up(lambda rate, steps: 1.0 if rate in (0.01, 0.03) else 9.0), lent=10)
+    chosen = Race(flat, 0.01, 2000).run()
+    weights = [1.0, 1 / (1 + math.log(3) ** 2)]
+    assert chosen.learning_rate == pytest.approx(
+        math.exp(np.average(np.log([0.01, 0.03]), weights=weights)), rel=0.03
+    )
+    assert chosen.trial is None
+    assert [arm["learning_rate"] for arm in chosen.record["arms"] if arm["fate"] == "chosen"] == [0.01]
+
+
+@pytest.mark.parametrize("flat", [lambda rate: rate < 0.004, lambda rate: rate > 0.02])
+def test_ties_above_and_below_the_rules_own(flat):
+    """Among those that nothing tells apart the choice is nearer to the rule's own than their middle is."""
+    chosen = Race(made_up(lambda rate, steps: 1.0 if flat(rate) else 9.0), 0.01, 2000).run()
+    tied = [arm["learning_rate"] for arm in chosen.record["arms"] if arm["fate"] in ("tied", "chosen")]
+    assert all(flat(rate) for rate in tied)
+    far, middle = (
+        abs(math.log(rate / 0.01)) for rate in (chosen.learning_rate, math.sqrt(tied[0] * tied[-1]))
+    )
+    assert far < middle
 
 
 def test_arms_that_diverge_are_dropped_at_once():

@@ -60,16 +60,21 @@ class Number:
     def fill(self, column: pa.ChunkedArray, out: np.ndarray, source: str) -> None:
         """Write the inputs, (n, width), into `out`."""
         values = cells.numbers(column, self.name, source)
-        out[:, 0] = np.nan_to_num(self.standardise(values), nan=0.0)
+        missing = np.isnan(values)
+        standardised = self.standardise(values)
+        standardised[missing] = 0.0
+        out[:, 0] = standardised
         if self.indicator:
-            out[:, 1] = np.isnan(values)
+            out[:, 1] = missing
 
     def standardise(self, values: np.ndarray) -> np.ndarray:
         """Return z (n,) of numbers (n,); NaN stays NaN."""
         with np.errstate(over="ignore"):  # near ±1.8e308 a difference overflows, and is held at the limit
             if self.spread > 0:
                 values = np.arcsinh((values - self.center) / self.spread)
-            return np.clip((values - self.mean) / self.std, -LIMIT, LIMIT)
+            z = values - self.mean
+            z /= self.std
+            return np.clip(z, -LIMIT, LIMIT, out=z)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from downslope.report.theme import LIGHT, figure
 
 FATES = {
     "chosen": "taken",
-    "tied": "as good, but smaller",
+    "tied": "not told apart from it",
     "dropped": "dropped",
     "diverged": "diverged",
 }
@@ -46,8 +46,10 @@ def race_figure(race: dict[str, Any]) -> go.Figure:
             showlegend=False,
         ),
         _points("other arms", others, LIGHT["train"], 8),
-        _points("taken", chosen, LIGHT["accent"], 12),
+        _points("nearest to what is taken", chosen, LIGHT["accent"], 12),
     ]
+    if is_number(race.get("learning_rate")):
+        traces.append(_upright("taken", race["learning_rate"]))
     diverged = [arm for arm in race["arms"] if not is_number(arm.get("loss"))]
     if diverged:
         traces.append(
@@ -79,6 +81,18 @@ def race_figure(race: dict[str, Any]) -> go.Figure:
         yaxis={"title": {"text": "held-out loss, annealed"}, "type": "log" if log else "linear"}
         | ({"tickformat": "~g", "dtick": "D2"} if log else {}),
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+    )
+
+
+def _upright(name: str, rate: float) -> go.Scatter:
+    return go.Scatter(
+        x=[rate, rate],
+        y=[0.0, 1.0],
+        yaxis="y2",
+        name=name,
+        mode="lines",
+        line={"color": LIGHT["accent"], "width": 1.5, "dash": "dot"},
+        hovertemplate="learning rate %{x:.2~g}: taken<extra></extra>",
     )
 
 

@@ -13,17 +13,22 @@ once annealed:
     drop      arms whose loss is above the best by more than two standard errors of the paired difference,
               and would still be at the end of the run
     round     the trunks of the others grow to twice the age, as long as the budget lasts
-    choice    among those that tie with the best, the one that may be expected to end lowest
+    choice    among those that tie with the best, their mean, each counted as far as it may be the right one
 
 The difference is paired row by row: what makes a row hard is hard for all arms, and cancels.
 
-Arms that tie are not equals, they are only not told apart. What is expected of an arm is the logarithm of
-its loss above the best's, believed as far as it was measured: a gap g with standard error s shrinks to
-g / (1 + s²), which is its posterior mean where gaps are of the order of 1 (a factor e in the loss). To it
-comes what is known beforehand: the rule's own rate r is calibrated, and another one q the less likely to be
-better the further away, log(1 + ln²(q/r)), with heavy tails, for where calibration fails it fails by far.
-So rows that say little leave the choice near the rule's own rate, and rows that say much take it wherever
-the loss is lowest.
+Arms that tie are not equals, they are only not told apart. What the held-out rows say against an arm is the
+logarithm of its loss above the best's, believed as far as it was measured: a gap g with standard error s
+shrinks to g / (1 + s²), which is its posterior mean where gaps are of the order of 1 (a factor e in the
+loss). What is known beforehand is the rule's own rate r, which is calibrated; where calibration fails, it
+fails by far, so the logarithm of the right rate is taken to be distributed about that of r as Cauchy's. Of
+both together each arm's rate q gets its weight,
+
+    w(q)  ∝  exp(−g / (1 + s²) / TOLD_APART) / (1 + ln²(q / r))
+
+and the choice is the mean of the tied, Σ w ln q: what a rate costs that is not the right one rises with the
+square of its distance, and the mean is where that is lowest. So rows that say little leave the choice near
+the rule's own rate, and rows that say much take it wherever the loss is lowest.
 
 A young descent favours large steps: it has a long way to go. An arm of a third of the rate is, at first, a
 descent of a third of the age. Measured on tables and images, such a lead shrinks with age a between 1/√a
@@ -31,9 +36,9 @@ and 1/a, so that what is clearly worse after a hundredth of the run may be the b
 two arms below the best are judged by what a^(−3/4) will have left of today's gap.
 
 Few held-out rows can all be easy, and then the most self-assured arm looks best, whose loss is the highest
-where it errs. So one row more is counted, on which the arm is wrong (Laplace's rule of succession: nobody
-has seen an error in n rows, and yet the next row is one with a chance of 1 in n): its loss is the mean
-over the held-out rows with one another's targets.
+where it errs. So one row more is counted, on which the arm is wrong: what n rows did not show must still
+be expected once in about n (Laplace's rule of succession). Its loss is the mean over the held-out rows with
+one another's targets.
 
 Hägele et al. 2024, https://arxiv.org/abs/2405.18392 (branches); Karnin, Koren & Somekh 2013, "Almost
 Optimal Exploration in Multi-Armed Bandits" (rounds); Wu et al. 2018, "Understanding Short-Horizon Bias in
@@ -59,7 +64,7 @@ ROUNDS = 2  # of all arms that the budget would do for; as arms drop out, it doe
 STANDARD_ERRORS = 2.0  # of the paired gap, beyond which an arm is dropped
 CATCHING_UP = 2  # arms below the best that are judged by what will be left of the gap
 FADING = 0.75  # power of the age with which the lead of the best over these shrinks
-PRIOR = 0.08  # what log(1 + ln²) of a rate over the rule's own is worth, in logarithms of the loss
+TOLD_APART = 0.08  # of the logarithm of the loss, for which an arm counts 1/e as much
 
 
 @dataclass
@@ -69,7 +74,8 @@ class Arm:
     Attributes:
         learning_rate: > 0.
         trunk: its descent at a constant rate.
-        losses: of the held-out rows at the end of its best branch so far, (rows,); None: not finite.
+        losses: of the held-out rows, and of one that is wrong, at the end of its best branch so far,
+            (rows + 1,); None: not finite.
         steps: done for it so far, branches included.
         age: of the trunk when it was last scored.
         gap, error: by how much it was worse than the best then, and the standard error of that.
@@ -96,7 +102,7 @@ class Race:
         budget: steps that may be done in all.
         anneal: whether branches are annealed; not for rules that need no decay.
         horizon: the length of the run in steps: no arm need grow older. Infinite: gaps count as they are.
-        prefer: which of those that tie is taken: ``"expected"`` to end lowest, ``"larger"``, ``"smaller"``.
+        prefer: what is taken of those that tie: ``"mean"``, ``"largest"``, ``"smallest"`` or ``"centre"``.
         deadline: moment of `time.monotonic` after which no round is begun.
     """
 
@@ -105,7 +111,7 @@ class Race:
     budget: int
     anneal: bool = True
     horizon: float = math.inf
-    prefer: str = "expected"
+    prefer: str = "mean"
     deadline: float = math.inf
     arms: list[Arm] = field(default_factory=list)
 
@@ -222,7 +228,11 @@ class Race:
             why = "every arm diverged, so the rule's own is taken"
             return self._chosen(self.centre, None, why)
         tied = self.running
-        chosen = self._preferred(tied)
+        rate = self._preferred(tied)
+        chosen = min(reversed(tied), key=lambda arm: abs(math.log(arm.learning_rate / rate)))
+        if not self.trials.lent:  # its trunk is the beginning of the descent
+            rate = chosen.learning_rate
+        trunk = chosen.trunk if chosen.learning_rate == rate else None
         for arm in tied:
             arm.fate = "tied"
         chosen.fate = "chosen"
@@ -230,29 +240,33 @@ class Race:
         second = min(others, key=lambda arm: (-arm.age, self.loss(arm)), default=None)
         if len(tied) > 1:
             rates = f"{tied[0].learning_rate:g} {'to' if len(tied) > 2 else 'and'} {tied[-1].learning_rate:g}"
-            which = (
-                "it may be expected to end lowest" if self.prefer == "expected" else f"the {self.prefer} wins"
-            )
-            why = f"of {rates}, which tie at {self.loss(best):.3g}, {which}"
+            mean = "their weighted mean" if self.trials.lent else "the one nearest to their weighted mean"
+            this = mean if self.prefer == "mean" else f"the {self.prefer}"
+            why = f"{rates} tie at {self.loss(best):.3g}, this is {this}"
         elif second is None:
             why = f"it reached {self.loss(chosen):.3g}, the others diverged"
         else:
             why = f"{self.loss(chosen):.3g} against {self.loss(second):.3g} of {second.learning_rate:g}"
-        return self._chosen(chosen.learning_rate, chosen.trunk, why, second)
+        return self._chosen(rate, trunk, why, second)
 
-    def _preferred(self, tied: list[Arm]) -> Arm:
-        if self.prefer == "expected":
-            return min(tied, key=self._expected)
-        return tied[-1] if self.prefer == "larger" else tied[0]
+    def _preferred(self, tied: list[Arm]) -> float:
+        """Return the learning rate that is taken of those that tie."""
+        rates = [arm.learning_rate for arm in tied]
+        if self.prefer == "mean":
+            weights = [self._weight(arm) for arm in tied]
+            return rounded(math.exp(np.average(np.log(rates), weights=weights)))
+        if self.prefer == "centre":
+            return min(reversed(rates), key=lambda rate: abs(math.log(rate / self.centre)))
+        return rates[-1] if self.prefer == "largest" else rates[0]
 
-    def _expected(self, arm: Arm) -> float:
-        """Return the logarithm of the loss that a tied arm may be expected to end with, above the best's."""
+    def _weight(self, arm: Arm) -> float:
+        """Return what a tied arm counts: as far as its rate may be the right one."""
         best = self.best
         assert best is not None
         lowest, gap = abs(self.loss(best)) or 1.0, max(arm.gap, 0.0)
         error = arm.error / (lowest + gap)  # of the logarithm
-        believed = self._left(arm, best) * math.log1p(gap / lowest) / (1 + error**2)
-        return believed + PRIOR * math.log1p(math.log(arm.learning_rate / self.centre) ** 2)
+        against = self._left(arm, best) * math.log1p(gap / lowest) / (1 + error**2)
+        return math.exp(-against / TOLD_APART) / (1 + math.log(arm.learning_rate / self.centre) ** 2)
 
     def _chosen(self, rate: float, trunk: Trial | None, why: str, second: Arm | None = None) -> Chosen:
         sentence = (
