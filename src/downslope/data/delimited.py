@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from downslope.data.dialect import Dialect, not_utf8, open_text, read_dialect
-from downslope.data.parallel import for_each
 from downslope.data.table import Table
 from downslope.data.typed import MISSING, TEXT, settle
 from downslope.errors import DataError
@@ -56,15 +55,13 @@ def read_csv(path: str | Path, *, header: bool = True, delimiter: str | None = N
     if columns.num_rows == 0:
         raise DataError(f"{path}: the file has a header but no rows")
     _check_quotes(path, dialect, columns)
-
-    def settled(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    settled = []
+    for name, column in zip(dialect.names, columns.columns, strict=True):
         if pa.types.is_binary(column.type):
             raise not_utf8(path, f"column '{name}'")
         column = settle(column, name, str(path), parse=True)
-        return _with_decimal_point(column) if dialect.delimiter == ";" else column
-
-    of_table = for_each(lambda named: settled(*named), zip(dialect.names, columns.columns, strict=True))
-    return Table(str(path), pa.table(of_table, names=dialect.names))
+        settled.append(_with_decimal_point(column) if dialect.delimiter == ";" else column)
+    return Table(str(path), pa.table(settled, names=dialect.names))
 
 
 def _with_decimal_point(column: pa.ChunkedArray) -> pa.ChunkedArray:

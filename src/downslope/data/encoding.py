@@ -11,7 +11,6 @@ from downslope.data.categories import Embedded
 from downslope.data.columns import Ignored, Transform, fit_column
 from downslope.data.fields import check, damaged
 from downslope.data.numeric import Number
-from downslope.data.parallel import for_each
 from downslope.data.table import Table, drop_columns, list_names
 from downslope.data.target import Target, Task, fit_target, target_from_json, target_to_json
 from downslope.errors import DataError, did_you_mean
@@ -75,12 +74,8 @@ class Encoding:
             raise DataError(f"{table.name}: '{target}' is the target and cannot be dropped")
         names = [name for name in table.column_names if name != target]
         columns = tuple(
-            for_each(
-                lambda name: (
-                    Ignored(name, "ignored: dropped") if name in drop else fit_column(table, name, rows)
-                ),
-                names,
-            )
+            Ignored(name, "ignored: dropped") if name in drop else fit_column(table, name, rows)
+            for name in names
         )
         if all(isinstance(column, Ignored) for column in columns):
             reasons = "; ".join(_notes(columns)) or f"'{target}' is the only column"
@@ -150,19 +145,15 @@ class Encoding:
                 + (f".{hint}" if hint else "")
             )
         dense = np.zeros((self.n_dense, table.n_rows), np.float32)  # a column at a time is written in one go
-        widths = [0 if isinstance(column, Embedded) else len(column.feature_names) for column in self.columns]
-        ends = np.cumsum(widths)
-
-        def encode(place: int) -> np.ndarray | None:
-            column = self.columns[place]
+        codes = []
+        start = 0
+        for column in self.columns:
             if isinstance(column, Embedded):
-                return column.codes(table.column(column.name))
-            if not isinstance(column, Ignored):
-                out = dense[ends[place] - widths[place] : ends[place]]
-                column.fill(table.column(column.name), out.T, table.name)
-            return None
-
-        codes = [some for some in for_each(encode, range(len(self.columns))) if some is not None]
+                codes.append(column.codes(table.column(column.name)))
+            elif not isinstance(column, Ignored):
+                stop = start + len(column.feature_names)
+                column.fill(table.column(column.name), dense[start:stop].T, table.name)
+                start = stop
         categories = np.stack(codes, axis=1) if codes else np.zeros((table.n_rows, 0), np.int32)
         return Inputs(_transposed(dense), categories)
 
@@ -234,11 +225,8 @@ class Encoding:
 def _transposed(columns: np.ndarray) -> np.ndarray:
     """Return rows of (columns, rows), block by block: each fits into a processor's cache."""
     rows = np.empty(columns.shape[::-1], columns.dtype)
-
-    def turn(start: int) -> None:
+    for start in range(0, len(rows), _BLOCK):
         rows[start : start + _BLOCK] = columns[:, start : start + _BLOCK].T
-
-    for_each(turn, range(0, len(rows), _BLOCK))
     return rows
 
 
