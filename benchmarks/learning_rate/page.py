@@ -341,9 +341,10 @@ def _method(records: Sequence[Record]) -> list[str]:
         "- **Regret.** Median over the seeds of the test loss of the weights kept ÷ the oracle's with the "
         "same seed (the same initial weights, rows and order) − 1. *Paired*: the target is 1.01 × what the "
         "oracle kept with that seed. Ratios over workloads are geometric means over those reached.",
-        "- **Machine.** Two processor cores, on which nothing else ran while runs were timed.",
-        f"- **Seeds** of everyone but the oracle: {', '.join(map(str, seeds))}. DoG is Optax's, without "
-        "averaging.",
+        "- **Machine.** Two processor cores, on which nothing else ran while runs were timed, but for a few "
+        "short analyses at the lowest priority.",
+        f"- **Seeds** of ours: {', '.join(map(str, seeds))}; of the others the first of these, three at "
+        "least where time allowed. DoG is Optax's, without averaging.",
         f"- **Not measured yet:** {'; '.join(missing) or 'none'}.",
         f"- **Constants** that were chosen by experiment: {'; '.join(constants)}. In sight when they were: "
         "sweeps and whole runs of all workloads, iris, titanic, wine quality, MNIST's test digits, but not "

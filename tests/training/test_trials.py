@@ -66,7 +66,7 @@ def test_trials_do_not_touch_each_other(made, identical):
 
 
 @pytest.mark.parametrize("with_validation", [True, False])
-def test_of_few_rows_some_are_lent_and_none_of_these_is_learnt_from(made, monkeypatch, with_validation):
+def test_of_few_rows_some_are_lent_and_none_of_these_is_learnt_from(made, with_validation):
     """Of 50 rows 20: a trial does not change with their targets, its measure does; a descent sees them."""
     problem = made.problem if with_validation else dataclasses.replace(made.problem, validation=None)
     n_validation = len(made.problem.validation.weights) if with_validation else 0
@@ -90,6 +90,20 @@ def test_of_few_rows_some_are_lent_and_none_of_these_is_learnt_from(made, monkey
     assert measured[0][0] == measured[1][0]
     assert (measured[0][1][:n_validation] == measured[1][1][:n_validation]).all()
     assert (measured[0][1][n_validation:] != measured[1][1][n_validation:]).all()
+
+
+def test_rows_without_weight_are_not_lent_and_the_others_count_alike(made):
+    weights = np.where(np.arange(50) < 5, 7.0, 0.0).astype(np.float32)
+    problem = dataclasses.replace(
+        made.problem, validation=None, train=made.problem.train._replace(weights=weights)
+    )
+    lent, learnt = choosing.lent_rows(choosing.Session(problem, PLAN, made.start(), (), None))
+    assert len(lent) == 2
+    assert set(lent) < set(range(5))
+    assert sorted([*lent, *learnt]) == list(range(50))
+    trials = laboratory(problem, PLAN, made.start())
+    assert trials.weights.tolist() == [1.0] * 3
+    assert np.isfinite(trials.measure(trials.begin())).all()
 
 
 def test_many_rows_lend_none(made, monkeypatch):

@@ -9,7 +9,7 @@ from downslope.report.formatting import is_number, number, shortened
 from downslope.report.theme import LIGHT, figure
 
 FATES = {
-    "chosen": "taken",
+    "chosen": "nearest to what is taken",
     "tied": "not told apart from it",
     "dropped": "dropped",
     "diverged": "diverged",

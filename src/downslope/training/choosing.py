@@ -70,7 +70,8 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
     rows = held_out_rows(session, lent)
     wrong = exchanged(jax.tree.map(lambda array: array[:HELD_OUT], rows))
     size = evaluation_size(problem.validation or problem.train)
-    batches, wrong_batches = cut(rows, size), cut(wrong, size)
+    batches = session.validation if rows is problem.validation else cut(rows, size)
+    wrong_batches = cut(wrong, size)
     order_of = functools.lru_cache(maxsize=4)(functools.partial(session.order_of, among=learnt))
 
     def run(state: Any, trace: Any, epoch: int, first: int, stop: int, rate: float, phases: Phases):
@@ -108,23 +109,29 @@ def lent_rows(session: Session) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the training rows on which trials are measured beside the validation rows, and the others.
 
     Where rows are few, a tenth of them cannot tell one rate from another; so the trials, but not the
-    descent, do without up to `LENT` of the training rows. The others are None where none are lent.
+    descent, do without up to `LENT` of the training rows that have any weight. The others are None where
+    none are lent.
     """
-    validation, n_rows = session.problem.validation, session.n_rows
+    validation, weights = session.problem.validation, np.asarray(session.problem.train.weights)
+    weighty, weightless = np.flatnonzero(weights), np.flatnonzero(weights == 0)
     wanted = HELD_OUT - (0 if validation is None else len(validation.weights))
-    n_lent = max(0, min(wanted, int(LENT * n_rows)))
+    n_lent = max(0, min(wanted, int(LENT * len(weighty))))
     if n_lent == 0 or session.steps_per_epoch == 1:  # one step sees all rows, and may do without an order
         return np.arange(0), None
-    mixed = generator(session.plan.seed, "rows lent to trials").permutation(n_rows).astype(np.int32)
-    return mixed[:n_lent], mixed[n_lent:]
+    mixed = generator(session.plan.seed, "rows lent to trials").permutation(weighty)
+    return mixed[:n_lent], np.concatenate([mixed[n_lent:], weightless]).astype(np.int32)
 
 
 def held_out_rows(session: Session, lent: np.ndarray) -> Batch:
-    """Return the rows on which trials are measured: where there are none, some that they learn from."""
+    """Return the rows on which trials are measured: where there are none, some that they learn from.
+
+    Those that are lent count like those of the validation: weights are for learning.
+    """
     train, validation = session.problem.train, session.problem.validation
     if len(lent) == 0:
         return validation or jax.tree.map(lambda array: array[:EVALUATION_ROWS], train)
     lent_too = jax.tree.map(lambda array: array[lent], train)
+    lent_too = lent_too._replace(weights=np.ones_like(lent_too.weights))
     if validation is None:
         return lent_too
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), validation, lent_too)

@@ -26,8 +26,8 @@ both together each arm's rate q gets its weight,
 
     w(q)  ∝  exp(−g / (1 + s²) / TOLD_APART) / (1 + ln²(q / r))
 
-and the choice is the mean of the tied, Σ w ln q: what a rate costs that is not the right one rises with the
-square of its distance, and the mean is where that is lowest. So rows that say little leave the choice near
+and the choice is the mean of the tied, exp Σ w ln q: what a rate costs that is not the right one rises with
+the square of its distance, and the mean is where that is lowest. So rows that say little leave the choice near
 the rule's own rate, and rows that say much take it wherever the loss is lowest.
 
 A young descent favours large steps: it has a long way to go. An arm of a third of the rate is, at first, a
@@ -230,9 +230,9 @@ class Race:
         tied = self.running
         rate = self._preferred(tied)
         chosen = min(reversed(tied), key=lambda arm: abs(math.log(arm.learning_rate / rate)))
+        trunk = None
         if not self.trials.lent:  # its trunk is the beginning of the descent
-            rate = chosen.learning_rate
-        trunk = chosen.trunk if chosen.learning_rate == rate else None
+            rate, trunk = chosen.learning_rate, chosen.trunk
         for arm in tied:
             arm.fate = "tied"
         chosen.fate = "chosen"
