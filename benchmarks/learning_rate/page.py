@@ -343,9 +343,9 @@ def _method(records: Sequence[Record]) -> list[str]:
         "oracle kept with that seed. Ratios over workloads are geometric means over those reached.",
         "- **Machine.** Two processor cores, on which nothing else ran while runs were timed, but for a few "
         "short analyses at the lowest priority.",
-        f"- **Seeds** of ours: {', '.join(map(str, seeds))}; of the others the first of these, three at "
-        "least where time allowed. DoG is Optax's, without averaging.",
-        f"- **Not measured yet:** {'; '.join(missing) or 'none'}.",
+        f"- **Seeds** of ours: {', '.join(map(str, seeds))}; of the others the first of these, at least "
+        "three where time allowed. DoG is Optax's, without averaging.",
+        "- **Not measured yet:** {'; '.join(missing) or 'none'}.",
         f"- **Constants** that were chosen by experiment: {'; '.join(constants)}. In sight when they were: "
         "sweeps and whole runs of all workloads, iris, titanic, wine quality, MNIST's test digits, but not "
         f"these: {'; '.join(unseen)}.",
