@@ -345,7 +345,7 @@ def _method(records: Sequence[Record]) -> list[str]:
         "short analyses at the lowest priority.",
         f"- **Seeds** of ours: {', '.join(map(str, seeds))}; of the others the first of these, at least "
         "three where time allowed. DoG is Optax's, without averaging.",
-        "- **Not measured yet:** {'; '.join(missing) or 'none'}.",
+        f"- **Not measured yet:** {'; '.join(missing) or 'none'}.",
         f"- **Constants** that were chosen by experiment: {'; '.join(constants)}. In sight when they were: "
         "sweeps and whole runs of all workloads, iris, titanic, wine quality, MNIST's test digits, but not "
         f"these: {'; '.join(unseen)}.",

@@ -27,8 +27,8 @@ both together each arm's rate q gets its weight,
     w(q)  ∝  exp(−g / (1 + s²) / TOLD_APART) / (1 + ln²(q / r))
 
 and the choice is the mean of the tied, exp Σ w ln q: what a rate costs that is not the right one rises with
-the square of its distance, and the mean is where that is lowest. So rows that say little leave the choice near
-the rule's own rate, and rows that say much take it wherever the loss is lowest.
+the square of its distance, and the mean is where that is lowest. So rows that say little leave the choice
+near the rule's own rate, and rows that say much take it wherever the loss is lowest.
 
 A young descent favours large steps: it has a long way to go. An arm of a third of the rate is, at first, a
 descent of a third of the age. Measured on tables and images, such a lead shrinks with age a between 1/√a
