@@ -37,7 +37,12 @@ class Contender:
         return not (self.linear_only and workload.hidden)
 
     def options_for(self, workload: Workload, seed: int) -> dict[str, Any]:
-        return self.options(workload, seed) if callable(self.options) else self.options
+        """Return the options of `downslope.train`, the workload's among them."""
+        own = self.options(workload, seed) if callable(self.options) else self.options
+        options = {**workload.options, **own}
+        if not isinstance(options.get("optimizer", ""), str):
+            options.pop("weight_decay", None)  # a rule that is made already has its own
+        return options
 
 
 def usual_epochs(job: Job) -> int:

@@ -78,7 +78,7 @@ def observed(workload: Workload, contender: Contender, seed: int) -> Observed:
     run: Any
     with _changed(contender):
         try:
-            options = {**workload.options, **contender.options_for(workload, seed)}
+            options = contender.options_for(workload, seed)
             run = ds.train(
                 workload.network, x, y, **options, seed=seed, out=False, quiet=True, listeners=[listen]
             )

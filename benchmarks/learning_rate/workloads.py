@@ -105,6 +105,8 @@ class Workload:
         options: dict[str, Any] = {"task": self.task, "test": self.rows[1]}
         if self.batch_divided > 1:
             options["batch_size"] = 32 // self.batch_divided
+        if not self.hidden:
+            options["weight_decay"] = 0.0  # as `downslope train --model linear` has it
         return options
 
 

@@ -1,6 +1,7 @@
 """How long, and when to anneal."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from downslope import rules
 from downslope.stepsize.phases import phased
 from downslope.training import loop
+from downslope.training.length import prefer_the_end
 from downslope.training.loop import descend
 from downslope.training.pacing import Pacing
 from downslope.training.plan import Plan
@@ -29,23 +31,39 @@ def paced(setting):
     return build
 
 
+def stands_still(losses, training=-9.0, n_validation=100, pacing=OPEN):
+    """Whether these validation losses stand still; the training loss is far below them if nothing is said."""
+    return pacing.stands_still(losses, [training] * len(losses), n_validation)
+
+
 def test_standing_still():
     falling = [1 / epoch for epoch in range(1, 40)]
-    assert not any(OPEN.stands_still(falling[:epoch]) for epoch in range(40))
+    assert not any(stands_still(falling[:epoch]) for epoch in range(1, 40))
     risen = [1.0, 0.5, 0.4, 0.41, 0.42, 0.43]
-    assert not OPEN.stands_still(risen)  # one epoch too early
-    assert OPEN.stands_still([*risen, 0.44])
-    assert OPEN.stands_still([1.0, 0.5, *[0.4999] * 4])  # too small an improvement to count
-    assert not OPEN.stands_still([1.0, 0.5, *[0.49] * 4])
-    assert OPEN.stands_still([-1.0, -2.0, *[-2.0] * 4])  # a loss may be negative
-    assert OPEN.stands_still([1.0, *[None] * 4])  # and unknown
-    assert not dataclasses.replace(OPEN, waits=None).stands_still([1.0] * 50)
+    assert not stands_still(risen)  # one epoch too early
+    assert stands_still([*risen, 0.44])
+    assert stands_still([1.0, 0.5, *[0.4999] * 4])  # too small an improvement to count
+    assert not stands_still([1.0, 0.5, *[0.49] * 4])
+    assert stands_still([-1.0, -2.0, *[-2.0] * 4])  # a loss may be negative
+    assert stands_still([1.0, *[None] * 4])  # and unknown
+    assert not stands_still([1.0] * 50, pacing=dataclasses.replace(OPEN, waits=None))
 
 
 def test_waiting_grows_with_the_run():
     losses = [1.0] * 30 + [0.5] + [0.6] * 4
-    assert not OPEN.stands_still(losses)
-    assert OPEN.stands_still([*losses, *[0.6] * 8])
+    assert not stands_still(losses)
+    assert stands_still([*losses, *[0.6] * 8])
+
+
+def test_waiting_longer_while_nothing_is_learned_by_heart():
+    losses = [1.0, 0.5, *[0.5] * 4]
+    assert stands_still(losses, training=0.5)
+    assert not stands_still(losses, training=0.7)
+    assert not stands_still([*losses, *[0.5] * 3], training=0.7)
+    assert stands_still([*losses, *[0.5] * 4], training=0.7)
+    assert stands_still(losses, training=0.7, n_validation=25)  # these few may be lower by chance
+    assert stands_still(losses, training=None)
+    assert not stands_still([0.0, -1.0, *[-1.0] * 4], training=-0.8)
 
 
 def test_a_fixed_length_is_kept(paced):
@@ -71,6 +89,24 @@ def test_an_open_length_ends_annealed_from_the_best_epoch(paced):
     assert told.values["back_to_epoch"] == 1 + int(np.argmin(at_full_rate))
     assert losses[-1] < np.median(at_full_rate) / 2
     assert end.progress.history[-1]["learning_rate"] < 0.3 / 10
+
+
+@pytest.mark.parametrize(("train_loss", "kept"), [(0.4, 3), (0.52, 3), (0.6, 2), (None, 2)])
+def test_the_end_is_kept_unless_the_training_loss_has_risen(train_loss, kept):
+    """On two validation rows that both weights get right, nothing else tells them apart."""
+    history = [{"train_loss": loss, "validation_loss": 0.0} for loss in (0.9, 0.5, train_loss)]
+    rows = SimpleNamespace(weights=np.ones(2))
+    session = SimpleNamespace(
+        plan=SimpleNamespace(pacing=OPEN),
+        progress=SimpleNamespace(history=history, best_epoch=2, epoch=3, best_loss=0.0),
+        problem=SimpleNamespace(validation=rows),
+        validation=[rows],
+        kept="of epoch 2",
+        weights=lambda: "of epoch 3",
+        losses=lambda weights, validation: np.zeros(2),
+    )
+    prefer_the_end(session)
+    assert (session.progress.best_epoch, session.kept) == (kept, f"of epoch {kept}")
 
 
 def test_an_open_length_is_resumed_bit_for_bit(paced, tmp_path, identical, without_seconds, monkeypatch):

@@ -200,3 +200,26 @@ def test_the_terminal_says_it_in_one_sentence(command, tmp_path):
     refused = command("train", "iris", "--learning-rate", "fast")
     assert refused.error == "--learning-rate must be a number or 'auto', got 'fast'"
     assert refused.code == 2
+
+
+def test_a_linear_model_gets_weights_as_large_as_the_columns_ask_for():
+    """Columns are so mixed that the loss is 10⁴ times steeper one way than another: weights of ≈ 100."""
+    random = np.random.default_rng(0)
+    mixed, _ = np.linalg.qr(random.standard_normal((20, 20)))
+    hidden, noise = random.standard_normal((2000, 20)), 0.1 * random.standard_normal(2000)
+    x = hidden * np.geomspace(1.0, 0.01, 20) @ mixed
+    y = hidden @ random.standard_normal(20) + noise
+    options = {"model": "linear", "quiet": True, "out": False}
+    left = {}
+    for decay in (None, 0.01):
+        run = ds.train(x, y, weight_decay=decay, **options)
+        left[decay] = 1 - run.summary["metrics"]["test"]["r2"]
+    assert left[None] < 3 * noise.var() / y.var()
+    assert left[None] < left[0.01] / 3
+
+
+@pytest.mark.parametrize(("options", "decay"), [({"model": "linear"}, 0.0), ({"hidden": (8,)}, 0.01)])
+def test_only_the_weights_of_hidden_layers_decay_by_default(tmp_path, options, decay):
+    ds.train("iris", out=tmp_path / "run", epochs=1, quiet=True, learning_rate=0.01, **options)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["optimizer"]["hyperparameters"]["weight_decay"] == decay

@@ -9,6 +9,7 @@ from downslope.metrics import paired_gap
 from downslope.training.session import Session
 
 TIME_KEPT = 0.9  # share of the time left that a decay by the clock counts on: steps are not all alike
+RISEN = 0.1  # share of a training loss by which it varies from epoch to epoch
 
 
 def watch_losses(session: Session) -> None:
@@ -16,7 +17,13 @@ def watch_losses(session: Session) -> None:
     pacing, progress = session.plan.pacing, session.progress
     if pacing is None or session.steps_done >= session.phases.decay_from:
         return
-    if pacing.stands_still([row["validation_loss"] for row in progress.history]):
+    held_out = session.problem.validation
+    if held_out is None:
+        return
+    validation, training = (
+        [row[name] for row in progress.history] for name in ("validation_loss", "train_loss")
+    )
+    if pacing.stands_still(validation, training, len(held_out.weights)):
         best, copies = progress.best_epoch, session.programs.copies
         end = session.steps_done + pacing.decay_after(best, session.steps_per_epoch)
         _anneal(session, min(end, pacing.epochs * session.steps_per_epoch))
@@ -63,10 +70,14 @@ def prefer_the_end(session: Session) -> None:
     """Keep the annealed weights where no earlier ones were better by more than chance.
 
     Of many epochs the lowest validation loss is lucky as well as good, and weights half-way through a
-    decay have not come to rest.
+    decay have not come to rest. Those whose training loss has risen since have not either.
     """
     pacing, progress = session.plan.pacing, session.progress
     if pacing is None or pacing.named or session.problem.validation is None or not progress.history:
+        return
+    rows = progress.history[progress.best_epoch - 1], progress.history[-1]
+    best, last = (row["train_loss"] for row in rows)
+    if last is None or (best is not None and last > best + RISEN * abs(best)):
         return
     end = session.weights()
     losses, of_kept = (session.losses(weights, session.validation) for weights in (end, session.kept))

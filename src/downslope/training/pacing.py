@@ -3,15 +3,20 @@
 A loss that no longer falls at a constant rate has usually not reached the floor of the valley: it bounces
 from wall to wall, and falls again as soon as the steps get smaller. So the end of the progress at the full
 rate is not the end of the descent, but the moment to let the rate fall to 0.
+
+How long to wait before the progress counts as over depends on the danger of waiting, which is that rows are
+learned by heart: where the validation loss is not above the training loss there is none of it yet.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from downslope.stepsize.phases import Phases
 
 PATIENCE = 0.25  # share of the epochs that are waited for an improvement
+LONGER = 2  # times the fewest epochs, where nothing is learned by heart
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Pacing:
         decay: share of the whole that is decay, in (0, 1).
         waits: share of the epochs at the full rate, the latest, in which the validation loss must have
             improved for the descent to go on; None: its length is fixed.
-        fewest: epochs that are always waited for an improvement, ≥ 1.
+        fewest: epochs that are always waited for an improvement, ≥ 1; `LONGER` times as many while the
+            network does not overfit.
         improvement: by which share the validation loss must have fallen to count.
         named: follow the named schedule instead, over all epochs.
     """
@@ -48,17 +54,47 @@ class Pacing:
         """Return the steps of the decay of a descent that was at its best after so many epochs."""
         return math.ceil(max(epochs, self.fewest) * self.decay / (1 - self.decay)) * steps_per_epoch
 
-    def stands_still(self, losses: Sequence[float | None]) -> bool:
-        """Return whether the validation losses at the full rate, one per epoch, have stopped falling."""
+    def stands_still(
+        self, validation: Sequence[float | None], training: Sequence[float | None], n_validation: int
+    ) -> bool:
+        """Return whether the validation loss has stopped falling at the full rate.
+
+        Args:
+            validation: losses, one per epoch; None where one is not finite.
+            training: those of the same epochs, likewise.
+            n_validation: rows behind each validation loss, ≥ 1.
+        """
         if self.waits is None or self.named:
             return False
-        waited = max(self.fewest, math.ceil(self.waits * len(losses)))
-        before, latest = losses[:-waited], losses[-waited:]
+        share = math.ceil(self.waits * len(validation))
+        waited = max(self.fewest, share)
+        if not overfits(validation[-waited:], training[-waited:], n_validation):
+            waited = max(LONGER * self.fewest, share)
+        before, latest = validation[:-waited], validation[-waited:]
         if not before:
             return False
-        best = [min(math.inf if loss is None else loss for loss in part) for part in (before, latest)]
+        best = [min(map(_finite, part)) for part in (before, latest)]
         return not best[1] < best[0] - self.improvement * abs(best[0])
 
     def must_anneal(self, seconds: float, limit: float) -> bool:
         """Return whether a descent with a time limit must begin its decay now, to end in time."""
         return not self.named and seconds >= (1 - self.decay) * limit
+
+
+def overfits(validation: Sequence[float | None], training: Sequence[float | None], n_validation: int) -> bool:
+    """Return whether the network may be learning rows by heart; arguments as in `Pacing.stands_still`.
+
+    It surely is not while the rows that it does not learn from have the lower loss, by two standard errors.
+    The losses of single rows spread about as widely as their mean, so one such error is 1/√n of it.
+
+    >>> overfits([0.5, 0.4], [0.6, 0.6], n_validation=100), overfits([0.5, 0.4], [0.6, 0.6], n_validation=16)
+    (False, True)
+    """
+    unseen, seen = (statistics.median(map(_finite, losses)) for losses in (validation, training))
+    if not math.isfinite(seen):
+        return True
+    return not unseen < seen - 2 / math.sqrt(n_validation) * abs(seen)
+
+
+def _finite(loss: float | None) -> float:
+    return math.inf if loss is None else loss

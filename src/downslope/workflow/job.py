@@ -308,8 +308,17 @@ def _ramp_edges(prepared: Prepared, ramps: int) -> tuple[tuple[float, ...], ...]
 
 
 def base_rule(options: TrainOptions) -> Rule:
+    """Return the rule that was asked for, by itself.
+
+    Without a word on it the weights of a linear model do not decay. They are the answer itself, and as large
+    as the columns ask for; decoupled decay pulls them back in proportion to the learning rate, which a
+    linear model can have large. LAMB alone needs it: its steps grow with the weights.
+    """
     if isinstance(options.optimizer, str):
-        decay = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
+        weight_decay = options.weight_decay
+        if weight_decay is None and options.model == "linear" and options.optimizer != "lamb":
+            weight_decay = 0.0
+        decay = {} if weight_decay is None else {"weight_decay": weight_decay}
         return rule_by_name(options.optimizer, **decay)
     if options.weight_decay is not None:
         raise OptionError("--weight-decay goes with an optimizer's name; give it to the rule itself instead")
