@@ -51,10 +51,10 @@ TRIED = (
     "How long an improvement is waited for at the full rate; whole runs of the 42 workloads with hidden "
     "layers, 3 seeds, loss on the test rows. Twice as long while the validation loss is below the training "
     "loss by more than chance: −0.9 %; california housing here −2 to −6 %, the made-up houses of the "
-    "README 0.0013 → 0.0006, titanic, wine quality, MNIST's test digits and all of california housing the same (kept). "
-    "By any amount: −0.5 %, breast cancer +15 %. A third of the usual epochs instead of a fifth: +0.8 %, "
-    "california housing −3 % here but +2 % with all of its rows. Medians of two windows instead of their "
-    "lowest: +2.9 % (all dropped).",
+    "README 0.0013 → 0.0006, titanic, wine quality, MNIST's test digits and all of california housing the "
+    "same (kept). By any amount: −0.5 %, breast cancer +15 %. A third of the usual epochs instead of a "
+    "fifth: +0.8 %, california housing −3 % here but +2 % with all of its rows. Medians of two windows "
+    "instead of their lowest: +2.9 % (all dropped).",
     "Which of the rates that tie is taken, by earlier measures of the same kind: the rule's own 0.48, the "
     "mean of the tied 0.44, the lowest 0.56, the smallest 0.72, the largest 0.93.",
 )

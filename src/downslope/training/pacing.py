@@ -91,9 +91,7 @@ def overfits(validation: Sequence[float | None], training: Sequence[float | None
     (False, True)
     """
     unseen, seen = (statistics.median(map(_finite, losses)) for losses in (validation, training))
-    if not math.isfinite(seen):
-        return True
-    return not unseen < seen - 2 / math.sqrt(n_validation) * abs(seen)
+    return not math.isfinite(seen) or not unseen < seen - 2 / math.sqrt(n_validation) * abs(seen)
 
 
 def _finite(loss: float | None) -> float:

@@ -48,7 +48,8 @@ class TrainOptions:
             stands still; one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the
             validation loss stands still; ``"line-search"`` to measure every step; None: ``"auto"`` where the
             learning rate is, else what suits the rule.
-        weight_decay: ≥ 0; None: the rule's default, 0 for ``model="linear"``.
+        weight_decay: ≥ 0; None: the rule's default, but 0 for ``model="linear"`` unless the rule
+            is ``"lamb"``.
         batch_size: rows per gradient, or ``"full"`` for all of them; None: by the number of rows.
         accumulate: into how many parts a batch is cut to save memory, ≥ 1; the gradient is the whole batch's.
         clip_norm: gradients longer than this are shortened to it, > 0; None: never.
