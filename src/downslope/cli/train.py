@@ -95,7 +95,9 @@ def train(
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="Pull of the weights to 0  [default: the rule's; none for --model linear]"),
+        typer.Option(
+            help="Pull of the weights to 0  [default: the rule's; 0 for --model linear, but for lamb]"
+        ),
     ] = None,
     batch_size: Annotated[
         str | None, typer.Option(metavar="N|full", help="Rows per gradient  [default: by the rows]")

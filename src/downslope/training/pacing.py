@@ -68,12 +68,12 @@ class Pacing:
             return False
         share = math.ceil(self.waits * len(validation))
         waited = max(self.fewest, share)
-        if not overfits(validation[-waited:], training[-waited:], n_validation):
+        if not may_overfit(validation[-waited:], training[-waited:], n_validation):
             waited = max(LONGER * self.fewest, share)
         before, latest = validation[:-waited], validation[-waited:]
         if not before:
             return False
-        best = [min(map(_finite, part)) for part in (before, latest)]
+        best = [min(map(_or_infinite, part)) for part in (before, latest)]
         return not best[1] < best[0] - self.improvement * abs(best[0])
 
     def must_anneal(self, seconds: float, limit: float) -> bool:
@@ -81,18 +81,20 @@ class Pacing:
         return not self.named and seconds >= (1 - self.decay) * limit
 
 
-def overfits(validation: Sequence[float | None], training: Sequence[float | None], n_validation: int) -> bool:
+def may_overfit(
+    validation: Sequence[float | None], training: Sequence[float | None], n_validation: int
+) -> bool:
     """Return whether the network may be learning rows by heart; arguments as in `Pacing.stands_still`.
 
     It surely is not while the rows that it does not learn from have the lower loss, by two standard errors.
     The losses of single rows spread about as widely as their mean, so one such error is 1/√n of it.
 
-    >>> overfits([0.5, 0.4], [0.6, 0.6], n_validation=100), overfits([0.5, 0.4], [0.6, 0.6], n_validation=16)
-    (False, True)
+    >>> [may_overfit([0.5, 0.4], [0.6, 0.6], n_validation=rows) for rows in (100, 16)]
+    [False, True]
     """
-    unseen, seen = (statistics.median(map(_finite, losses)) for losses in (validation, training))
-    return not math.isfinite(seen) or not unseen < seen - 2 / math.sqrt(n_validation) * abs(seen)
+    unseen, seen = (statistics.median(map(_or_infinite, losses)) for losses in (validation, training))
+    return seen == math.inf or unseen >= seen - 2 / math.sqrt(n_validation) * abs(seen)
 
 
-def _finite(loss: float | None) -> float:
+def _or_infinite(loss: float | None) -> float:
     return math.inf if loss is None else loss
