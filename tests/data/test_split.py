@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from downslope.data.split import split
 from downslope.errors import DataError, InputError, OptionError
@@ -11,6 +11,7 @@ def assert_every_row_once(parts, n):
     assert all(part.dtype == np.int64 and np.all(np.diff(part) > 0) for part in parts)
 
 
+@example(n=3, test=0.5, validation=0.25, seed=0)
 @given(
     n=st.integers(3, 400),
     test=st.floats(0, 0.5),
@@ -18,10 +19,14 @@ def assert_every_row_once(parts, n):
     seed=st.integers(0, 2**40),
 )
 def test_parts_are_a_partition_of_the_promised_sizes(n, test, validation, seed):
+    sizes = [max(1, round(n * fraction)) if fraction > 0 else 0 for fraction in (test, validation)]
+    if sum(sizes) >= n:
+        with pytest.raises(DataError, match=f"{n} rows are too few to split"):
+            split(n, test_fraction=test, validation_fraction=validation, seed=seed)
+        return
     parts = split(n, test_fraction=test, validation_fraction=validation, seed=seed)
     assert_every_row_once(parts, n)
-    for part, fraction in ((parts.test, test), (parts.validation, validation)):
-        assert len(part) == (max(1, round(n * fraction)) if fraction > 0 else 0)
+    assert [len(parts.test), len(parts.validation)] == sizes
     again = split(n, test_fraction=test, validation_fraction=validation, seed=seed)
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
 
