@@ -143,7 +143,7 @@ def oracle_of(record: records.Record) -> Contender:
     rule, rate, schedule, _ = best_setting(record["sweep"])
     options = {"optimizer": rule, "learning_rate": rate, "schedule": schedule, **UNGUARDED}
     record["setting"] = [rule, rate, schedule]
-    return Contender("oracle", options)
+    return Contender("oracle", options, own_decay=True)
 
 
 def is_telling(record: records.Record) -> bool:

@@ -9,6 +9,7 @@ import optax
 import downslope as ds
 from benchmarks.learning_rate.oracle import job_of
 from benchmarks.learning_rate.workloads import Workload
+from downslope.rules.registry import rule_by_name
 from downslope.workflow import defaults
 from downslope.workflow.job import Job
 
@@ -25,6 +26,7 @@ class Contender:
         race: attributes of `tuning.race.Race` that are changed.
         constants: of `tuning.race`, or else of `training.choosing`, that are changed.
         linear_only: for problems without randomness: all rows at every step, no dropout.
+        own_decay: the weights decay as the rule has it by itself, and are not steered.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Contender:
     race: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     linear_only: bool = False
+    own_decay: bool = False
 
     def enters(self, workload: Workload) -> bool:
         return not (self.linear_only and workload.hidden)
@@ -40,8 +43,12 @@ class Contender:
         """Return the options of `downslope.train`, the workload's among them."""
         own = self.options(workload, seed) if callable(self.options) else self.options
         options = {**workload.options, **own}
-        if not isinstance(options.get("optimizer", ""), str):
+        optimizer = options.get("optimizer", "adamw")
+        if not isinstance(optimizer, str):
             options.pop("weight_decay", None)  # a rule that is made already has its own
+        elif self.own_decay:
+            decay = rule_by_name(optimizer).hyperparameters.get("weight_decay", 0.0)
+            options.setdefault("weight_decay", decay)
         return options
 
 
@@ -65,13 +72,22 @@ def with_length(workload: Workload, seed: int) -> dict[str, Any]:
 
 OURS = "Downslope, nothing given"
 FIXED = "AdamW 0.002, our schedule and length"
-OWN = (Contender(OURS), Contender("Downslope, epochs given", with_length))
+OWN = (
+    Contender(OURS),
+    Contender("Downslope, epochs given", with_length),
+    Contender("Downslope, the rule's own weight decay", own_decay=True),
+)
 RIVALS = (
     Contender(FIXED, {"learning_rate": 0.002, "schedule": "auto"}),
-    Contender("AdamW 0.001, constant", {"learning_rate": 0.001, "schedule": "constant", **UNGUARDED}),
+    Contender(
+        "AdamW 0.001, constant",
+        {"learning_rate": 0.001, "schedule": "constant", **UNGUARDED},
+        own_decay=True,
+    ),
     Contender(
         "NAdamW 0.00175, cosine",
         {"optimizer": "nadamw", "learning_rate": 0.00175, "schedule": "cosine", **UNGUARDED},
+        own_decay=True,
     ),
     Contender(
         "Schedule-Free AdamW 0.0025",
@@ -79,7 +95,7 @@ RIVALS = (
     ),
     Contender("Prodigy", {"optimizer": "prodigy", "learning_rate": 1.0, **UNGUARDED}),
     Contender("DoG", lambda workload, seed: {"optimizer": optax.contrib.dog(), **UNGUARDED}),
-    Contender("range test, AdamW cosine", by_range_test),
+    Contender("range test, AdamW cosine", by_range_test, own_decay=True),
     Contender(
         "L-BFGS, line search",
         lambda workload, seed: {

@@ -76,5 +76,6 @@ def measure(quick: bool, tell: Tell) -> Section:
 def _words(table: Path, out: Path) -> list[str]:
     words = ["train", str(table), "--target", "label", "--epochs", "1", "--out", str(out), "--overwrite"]
     words += ["--hidden", ",".join(map(str, SETTINGS["hidden"])), "--batch-size", str(SETTINGS["batch_size"])]
-    words += ["--learning-rate", str(SETTINGS["learning_rate"]), "--optimizer", "adamw", "--json"]
-    return [*words, "--activation", "relu", "--dropout", "0", "--ramps", "0"]
+    words += ["--learning-rate", str(SETTINGS["learning_rate"]), "--optimizer", "adamw"]
+    words += ["--weight-decay", "0.01", "--activation", "relu", "--dropout", "0", "--ramps", "0", "--json"]
+    return words

@@ -28,7 +28,9 @@ def test_a_lane_of_the_sweep_is_the_descent_that_train_does(workload: Workload, 
     swept = sweep(workload, rule, settings, epochs=6)
     for setting, losses in zip(settings, swept, strict=True):
         given = {"optimizer": rule, "learning_rate": setting.learning_rate, "schedule": setting.schedule}
-        run = observed(workload, Contender("one", {**given, **UNGUARDED, "epochs": 6}), setting.seed)
+        run = observed(
+            workload, Contender("one", {**given, **UNGUARDED, "epochs": 6}, own_decay=True), setting.seed
+        )
         assert losses == pytest.approx(run.losses, rel=2e-4)
 
 

@@ -220,7 +220,7 @@ NUMBERS = {
     "--dropout": ("1", "-0.5", "nan"),
     "--ramps": ("-1", "2.5"),
     "--learning-rate": ("0", "-1", "nan", "inf", "1e39"),
-    "--weight-decay": ("-0.1", "inf"),
+    "--weight-decay": ("-0.1", "inf", "nan"),
     "--batch-size": ("0", "-5", "1.5"),
     "--epochs": ("0", "-1", "2.5"),
     "--max-seconds": ("0", "-3", "nan"),
@@ -249,7 +249,7 @@ def test_every_numeric_option_is_in_the_table():
         if {int, float} & {hint, *typing.get_args(hint)} and name != "return"
     }
     elsewhere = {"--group-norm", "--accumulate", "--clip-norm", "--ema"}
-    or_a_word = {"--batch-size", "--learning-rate", "--epochs"}  # full, auto, auto
+    or_a_word = {"--batch-size", "--learning-rate", "--weight-decay", "--epochs"}  # full, or auto
     assert numeric - elsewhere == set(NUMBERS) - or_a_word
 
 

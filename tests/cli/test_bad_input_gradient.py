@@ -33,7 +33,10 @@ TPU = SimpleNamespace(platform="tpu", device_kind="TPU v5e", id=0)
         ("--clip-norm nan", "--clip-norm must be a number above 0, got nan"),
         ("--ema 1", "--ema must be a number at least 0 and below 1, got 1.0"),
         ("--optimizer schedule-free-sgd --ema 0.9", "averages its weights already"),
-        ("--optimizer sgd --weight-decay -1", "--weight-decay must be a number at least 0, got -1.0"),
+        (
+            "--optimizer sgd --weight-decay -1",
+            "--weight-decay must be a number at least 0, or 'auto', got -1.0",
+        ),
         ("--loss quantil", "--loss: unknown loss 'quantil'. Did you mean 'quantile'"),
         ("--loss quantile:0.9", "is for regression, but this is classification"),
         ("--loss focal:-1", "focus must be at least 0"),

@@ -98,6 +98,7 @@ def test_rows_of_the_history(setting):
     row = descend(made.problem, with_plan(epochs=1), made.start()).progress.history[0]
     assert row["epoch"] == 1
     assert row.pop("sharpness") is None  # only where it is watched
+    assert row.pop("weight_decay") is None  # only where it is steered
     assert all(np.isfinite(value) for value in row.values())
     assert row["gradient_norm"] > 0
     assert row["examples_per_second"] > 0

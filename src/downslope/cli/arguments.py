@@ -41,12 +41,12 @@ def widths(text: str | None) -> tuple[int, ...] | None:
         ) from None
 
 
-def rate(text: str) -> float | str:
-    """Read a learning rate: ``auto`` or a number."""
+def number(flag: str, text: str | None) -> float | str | None:
+    """Read a number or ``auto``."""
     try:
-        return text if text == "auto" else float(text)
+        return text if text in (None, "auto") else float(text)
     except ValueError:
-        raise OptionError(f"--learning-rate must be a number or 'auto', got '{text}'") from None
+        raise OptionError(f"{flag} must be a number or 'auto', got '{text}'") from None
 
 
 def count(flag: str, text: str | None, word: str) -> int | str | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from downslope.cli.arguments import class_weights, count, rate, refuse_beside, widths
+from downslope.cli.arguments import class_weights, count, number, refuse_beside, widths
 
 # Heavy imports wait until a command runs: `downslope --help` must answer at once.
 
@@ -94,9 +94,11 @@ def train(
         ),
     ] = None,
     weight_decay: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="Pull of the weights to 0  [default: the rule's; 0 for --model linear, but for lamb]"
+            metavar="auto|NUMBER",
+            help="Pull of the weights to 0; auto: as strong as the validation rows ask for  [default: auto "
+            "for adamw, nadamw, lion, muon, else the rule's; 0 for --model linear, but for lamb]",
         ),
     ] = None,
     batch_size: Annotated[
@@ -178,9 +180,9 @@ def train(
         "sample_weight": sample_weight,
         "class_weight": class_weights(class_weight),
         "optimizer": optimizer,
-        "learning_rate": rate(learning_rate),
+        "learning_rate": number("--learning-rate", learning_rate),
         "schedule": schedule,
-        "weight_decay": weight_decay,
+        "weight_decay": number("--weight-decay", weight_decay),
         "batch_size": count("--batch-size", batch_size, "full"),
         "accumulate": accumulate,
         "clip_norm": clip_norm,

@@ -71,6 +71,12 @@ def learning_rate_figure(history: History) -> go.Figure:
     return _single(history, "learning_rate", "learning rate", {"rangemode": "tozero"})
 
 
+def weight_decay_figure(history: History) -> go.Figure:
+    """Return the weight decay of each epoch, on a log scale where it rose far."""
+    decays = history["weight_decay"]
+    return _single(history, "weight_decay", "weight decay", log_axis(decays, spans(decays, factor=5)))
+
+
 def gradient_norm_figure(history: History) -> go.Figure:
     """Return the length of the gradient per epoch; on a log scale where all are positive."""
     norms = history["gradient_norm"]

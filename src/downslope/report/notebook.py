@@ -54,6 +54,8 @@ def run_figure(history: pa.Table, summary: dict[str, Any], what: str, folder: Pa
         return on_paper(landscape.sharpness_figure(columns))
     if what == "learning_rate":
         return on_paper(figures.learning_rate_figure(columns))
+    if what == "weight_decay":
+        return on_paper(figures.weight_decay_figure(columns))
     if what == "gradient_norm":
         return on_paper(figures.gradient_norm_figure(columns))
     name = f"validation {METRIC_NAMES[summary['task']]}" if what == "validation_metric" else what

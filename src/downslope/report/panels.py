@@ -45,6 +45,11 @@ _READING = {
     "learning-rate": (
         "How far one step goes. A warm-up rises, a decay falls, so that the last steps settle."
     ),
+    "weight-decay": (
+        "How strongly weights are pulled to 0. It is doubled after an epoch at whose end slightly smaller "
+        "weights do better on the validation rows, for then the network learns its rows by heart; else it "
+        "is quartered, down to the rule's own."
+    ),
     "gradient-norm": (
         "How steep the slope is. Falling: nearing flat ground. A sudden peak: a step went too far."
     ),
@@ -116,6 +121,13 @@ def drive_panels(contents: RunContents) -> Iterator[Panel]:
             title="Learning rate",
             figure=figures.learning_rate_figure(history),
             reading=_READING["learning-rate"],
+        )
+    if recorded("weight_decay"):
+        yield Panel(
+            name="weight-decay",
+            title="Weight decay",
+            figure=figures.weight_decay_figure(history),
+            reading=_READING["weight-decay"],
         )
     if recorded("gradient_norm"):
         yield Panel(

@@ -99,7 +99,7 @@ def adamw(
     hyper = check_moments("adamw", b1, b2, eps, weight_decay, decay_mask)
     init, moments_ratio = _adam(b1, b2, eps)
 
-    def direction(grads, state, params, **context):
+    def direction(grads, state, params, *, weight_decay=weight_decay, **context):
         d, state = moments_ratio(grads, state, params)
         return add_decay(d, params, weight_decay, decay_mask), state
 

@@ -20,22 +20,29 @@ import jax.numpy as jnp
 from downslope.errors import OptionError
 from downslope.pytrees import path_name
 
+DECOUPLED = (
+    "adamw",
+    "nadamw",
+    "lion",
+    "muon",
+)  # rules that take another decay than their own on the way
+
 PyTree = Any
 DecayMask = str | None | Callable[[str, Any], bool]
 
 
-def add_decay(tree: PyTree, params: PyTree, weight_decay: float, decay_mask: DecayMask) -> PyTree:
+def add_decay(tree: PyTree, params: PyTree, weight_decay: Any, decay_mask: DecayMask) -> PyTree:
     """Return ``tree + weight_decay · params`` on the leaves that decay, `tree` itself on the others.
 
     Args:
         tree: gradients (coupled decay) or a direction (decoupled decay).
         params: the weights, of the same structure.
-        weight_decay: λ ≥ 0; at 0 nothing is compiled.
+        weight_decay: λ ≥ 0, a number or a scalar array; at the number 0 nothing is compiled.
         decay_mask: which leaves decay. ``"matrices"``: those with at least two axes, so neither biases nor
             norm scales; `None`: all; or a function ``(path, leaf) -> bool`` with paths as
             ``"layers/0/kernel"``.
     """
-    if weight_decay == 0:
+    if isinstance(weight_decay, int | float) and weight_decay == 0:
         return tree
     decays = _resolve(decay_mask)
 

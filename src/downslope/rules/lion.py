@@ -46,7 +46,7 @@ def lion(
     def init(params):
         return LionState(zeros(params))
 
-    def direction(grads, state, params, **context):
+    def direction(grads, state, params, *, weight_decay=weight_decay, **context):
         def update(g, m):
             return jnp.sign(b1 * m + (1 - b1) * g), b2 * m + (1 - b2) * g
 

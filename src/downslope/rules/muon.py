@@ -101,7 +101,7 @@ def muon(
         _, matrices, others = parts(params)
         return MuonState(zeros(matrices), rest.init(others))
 
-    def direction(grads, state, params, *, step_size=None, **context):
+    def direction(grads, state, params, *, step_size=None, weight_decay=weight_decay, **context):
         of_leaf, matrices, others = parts(params)
         matrix_grads, other_grads = split(grads, of_leaf, 2)
 

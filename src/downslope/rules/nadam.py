@@ -107,7 +107,7 @@ def _nadam(
     def init(params):
         return NadamState(zero_steps(), one(), zeros(params), zeros(params))
 
-    def direction(grads, state, params, **context):
+    def direction(grads, state, params, *, weight_decay=weight_decay, **context):
         if not decoupled:
             grads = add_decay(grads, params, weight_decay, decay_mask)
         steps = state.steps + 1

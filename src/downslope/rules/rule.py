@@ -31,8 +31,9 @@ class Rule:
         init: ``init(params) -> state``.
         direction: ``direction(grads, state, params, **context) -> (direction, state)``. `grads`,
             `params` and the returned direction have one structure and one set of shapes; the direction has
-            the dtypes of `params`. `context` may hold `step` (int, first is 0), `step_size`, `loss`
-            (scalars) and `key`; a rule names what it needs and ignores the rest.
+            the dtypes of `params`. `context` may hold `step` (int, first is 0), `step_size`, `loss`,
+            `weight_decay` (scalars) and `key`; a rule names what it needs and ignores the rest. Rules of
+            decoupled decay (`rules.decay.DECOUPLED`) have a default for `weight_decay`, their own.
         learning_rate: the step size to use when the user names none (dimensionless, > 0).
         hyperparameters: what the rule was made with; with `name`, enough to make it again.
         evaluated: ``evaluated(params, state) -> params``: the weights to measure and to save, where they

@@ -57,6 +57,7 @@ HISTORY_SCHEMA = pa.schema(
         ("validation_loss", pa.float64()),
         ("validation_metric", pa.float64()),
         ("learning_rate", pa.float64()),
+        ("weight_decay", pa.float64()),
         ("gradient_norm", pa.float64()),
         ("sharpness", pa.float64()),
         ("seconds", pa.float64()),

@@ -78,7 +78,7 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         order = order_of(epoch)
         sizes = np.int32(plan.batch_size), np.int32(session.n_rows)
         steps = Stretch(order, *sizes, np.int32(first), np.int32(stop), session.key)
-        pace = Pace(np.float32(rate), phases.as_arrays())
+        pace = Pace(np.float32(rate), phases.as_arrays(), weight_decay=session.decay_as_array)
         state, trace, done, worthwhile = session.programs.stretch(state, trace, session.data, steps, pace)
         return state, trace, int(done), bool(worthwhile)
 

@@ -28,6 +28,7 @@ def watch_losses(session: Session) -> None:
         end = session.steps_done + pacing.decay_after(best, session.steps_per_epoch)
         _anneal(session, min(end, pacing.epochs * session.steps_per_epoch))
         session.state = replace(copies(session.turning), step=copies(session.state.step))
+        progress.weight_decay = progress.history[best - 1]["weight_decay"]
         until = math.ceil(session.phases.end / session.steps_per_epoch)
         message = (
             f"the validation loss stands still: back to epoch {best}, "

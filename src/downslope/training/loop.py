@@ -2,7 +2,7 @@
 
 for each epoch:
 for each stretch of the epoch:  step, step, step, …      (compiled, on the device)
-measure on the validation rows; keep the weights if they are the best so far
+measure on the validation rows; keep the weights if they are the best so far; steer the weight decay
 """
 
 import math
@@ -26,6 +26,7 @@ from downslope.training.recovery import not_a_number, recover, snapshot_if_due
 from downslope.training.rows import epoch_row, layer_rows
 from downslope.training.session import Session
 from downslope.training.state import TrainState
+from downslope.training.steering import steer
 from downslope.training.trials import Chooser, Trials
 
 SECONDS_PER_STRETCH = 0.25  # how long the host sleeps: the display's and Ctrl-C's worst delay
@@ -151,6 +152,7 @@ def close_epoch(session: Session) -> None:
         session.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
         if session.is_open and session.steps_done < session.phases.decay_from:
             session.turning = session.programs.copies(session.state)
+    steer(session, weights, loss)
     progress.history.append(row)
     when = {"epoch": row["epoch"], "step": row["step"]}
     progress.layers += layer_rows(session.trace, session.layers, **when)
@@ -174,6 +176,7 @@ def _row(session: Session) -> dict[str, Any]:
         n_rows=session.n_rows,
         batch_size=session.plan.batch_size,
         learning_rate=float(session.learning_rate * multiplier),
+        weight_decay=session.weight_decay,
         seconds=session.seconds,
         began=progress.history[-1]["seconds"] if progress.history else 0.0,
     )

@@ -37,6 +37,8 @@ class Plan:
         snapshots_per_epoch: how often listeners are told the weights, at the start and then at even steps
             of every epoch, its end among them; 0: never.
         guard: what to do when the descent goes wrong; by default, stop.
+        least_decay: where weight decay begins that is steered (`training.steering`), and its least, > 0;
+            None: it stays the rule's own.
     """
 
     epochs: int
@@ -52,6 +54,7 @@ class Plan:
     devices: Devices = ONE_DEVICE
     snapshots_per_epoch: int = 0
     guard: Guard = UNGUARDED
+    least_decay: float | None = None
 
     @property
     def lanes(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from downslope import pytrees
 from downslope.gradient.backprop import Batch
+from downslope.rules.decay import add_decay
 from downslope.rules.rule import Rule
 from downslope.training.compiling import jit_steps
 from downslope.training.devices import Devices
@@ -30,6 +31,7 @@ class Programs:
         copies: a pytree of arrays → copies of them.
         restarted: ``(step, params, multiplier, loss_scale, line_search) -> state``, the rule's memory
             cleared.
+        shrunk: params → the same, where weights decay 1 % smaller.
         all_finite: a pytree of arrays → whether every number is finite.
         schedule: ``(step, total_steps) -> multiplier`` of the learning rate.
     """
@@ -38,6 +40,7 @@ class Programs:
     weights: Callable[..., tuple[Any, Any]]
     copies: Callable[[Any], Any]
     restarted: Callable[..., TrainState]
+    shrunk: Callable[[Any], Any]
     all_finite: Callable[[Any], Any]
     schedule: Callable[[Any, Any], Any]
 
@@ -62,6 +65,7 @@ def compile_programs(
         weights=weights.lower(state, data, steps).compile(),
         copies=jax.jit(lambda arrays: jax.tree.map(jnp.copy, arrays)),
         restarted=jax.jit(lambda *snapshot: _restarted(problem.rule, *snapshot)),
+        shrunk=jax.jit(lambda params: add_decay(params, params, -0.01, "matrices")),
         all_finite=jax.jit(pytrees.all_finite),
         schedule=schedule,
     )

@@ -20,6 +20,7 @@ class Progress:
         plateau: what `stepsize.plateau` carries, by name; empty without one.
         tuned: how the learning rate was chosen (`training.trials.Chosen.record`); empty where it was given.
         phases: where the decay was put on the way, ``decay_from`` and ``end``; empty while it was not.
+        weight_decay: what it has been steered to (`training.steering`); None while it was not.
         start_loss: the loss of the initial weights on the training rows (the first 8192).
         undone: steps that were rolled back, over all (`training.guard`).
         stopped_because: why the descent is over; empty while it is not.
@@ -36,6 +37,7 @@ class Progress:
     plateau: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
+    weight_decay: float | None = None
     start_loss: float | None = None
     undone: int = 0
     stopped_because: str = ""

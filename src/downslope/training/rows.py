@@ -19,6 +19,7 @@ def epoch_row(
     n_rows: int,
     batch_size: int,
     learning_rate: float,
+    weight_decay: float | None,
     seconds: float,
     began: float,
 ) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def epoch_row(
         n_rows: rows of a whole epoch.
         batch_size: rows of a whole batch; the last may have fewer.
         learning_rate: of the last step.
+        weight_decay: of all its steps; None: the rule's own.
         seconds: training time so far.
         began: training time when the epoch began.
     """
@@ -47,6 +49,7 @@ def epoch_row(
         "validation_metric": None,
         "sharpness": None,
         "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
         "gradient_norm": finite_or_none(_mean(trace.gradient_norms)),
         "seconds": seconds,
         "examples_per_second": rows_of.sum() / max(seconds - began, 1e-9),

@@ -115,7 +115,8 @@ class Session:
         """Return how fast and how long."""
         steps = self.plan.epochs * self.steps_per_epoch
         length = np.float32(steps) if self.plan.pacing is None else self.phases.as_arrays()
-        return Pace(np.float32(self.learning_rate), length, *self.guarding.warm_up(steps))
+        warm_up = self.guarding.warm_up(steps)
+        return Pace(np.float32(self.learning_rate), length, *warm_up, self.decay_as_array)
 
     def fresh_trace(self) -> Trace:
         """Return the trace of an epoch in which nothing has been seen yet."""
@@ -153,6 +154,17 @@ class Session:
         """The base rate, lowered by every plateau and every roll-back so far."""
         plateau = self.progress.plateau.get("multiplier", 1.0)
         return self.base_rate * plateau * self.guarding.multiplier
+
+    @property
+    def weight_decay(self) -> float | None:
+        """The decay that was steered to; None where it is the rule's own."""
+        steered = self.progress.weight_decay
+        return self.plan.least_decay if steered is None else steered
+
+    @property
+    def decay_as_array(self) -> np.float32 | None:
+        """`weight_decay` as compiled programs take it."""
+        return None if self.weight_decay is None else np.float32(self.weight_decay)
 
     @property
     def is_open(self) -> bool:

@@ -31,12 +31,14 @@ class Pace(NamedTuple):
             (`stepsize.phases`), where they lie.
         warm_from: scalar; the step before which a rise of the rate from 0 began (`training.guard`).
         warm_steps: scalar ≥ 1; how many steps the rise takes.
+        weight_decay: scalar ≥ 0, decoupled, instead of the rule's own; None: the rule's own.
     """
 
     learning_rate: Any
     total_steps: Any
     warm_from: Any = np.float32(-1e9)
     warm_steps: Any = np.float32(1.0)
+    weight_decay: Any = None
 
     def warmth(self, step: Any) -> Any:
         """Return the share of the rate that a rise has reached at a step: exactly 1 after it."""
@@ -88,6 +90,8 @@ def make_step(
         )
         step_size = after_all(step_size, gradient)
         context = {"step": state.step, "step_size": step_size, "loss": loss, "key": key}
+        if pace.weight_decay is not None:
+            context["weight_decay"] = pace.weight_decay
         direction, rule_state = rule.direction(gradient, state.rule_state, state.params, **context)
         search_state = state.line_search
         if line_search is not None:

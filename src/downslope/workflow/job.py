@@ -17,6 +17,7 @@ from downslope.models.functional import Model
 from downslope.models.layers import Columns
 from downslope.rules.averaging import with_ema
 from downslope.rules.clipping import clip_by_global_norm
+from downslope.rules.decay import DECOUPLED
 from downslope.rules.registry import rule_by_name
 from downslope.rules.rule import Rule, as_rule, chain
 from downslope.runs import folder as runs
@@ -128,7 +129,7 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
     schedule = options.schedule or ("auto" if raced and rule.schedule != "constant" else rule.schedule)
     architecture = _architecture(options, prepared) if isinstance(options.model, str) else None
     model = architecture.build() if architecture is not None else own_model(options.model, prepared.encoding)
-    plan = _plan(options, rule, schedule, raced, prepared)
+    plan = _plan(options, rule, schedule, raced, prepared, _least_decay(options, base, prepared))
     config = {
         "data": prepared.name,
         "data_path": _path_of(data),
@@ -165,7 +166,14 @@ def is_raced(options: TrainOptions) -> bool:
     return options.learning_rate in (None, "auto") and options.schedule != "line-search" and not own
 
 
-def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepared: Prepared) -> Plan:
+def _plan(
+    options: TrainOptions,
+    rule: Rule,
+    schedule: str,
+    raced: bool,
+    prepared: Prepared,
+    least_decay: float | None,
+) -> Plan:
     n_train = len(prepared.rows["train"].weights)
     batch_size = batch_size_for(options, rule, n_train)
     rate = options.learning_rate if isinstance(options.learning_rate, int | float) else rule.learning_rate
@@ -193,7 +201,16 @@ def _plan(options: TrainOptions, rule: Rule, schedule: str, raced: bool, prepare
         pacing=pacing,
         devices=choose_devices(options.devices, batch_size, options.shard),
         guard=_guard(options, rule),
+        least_decay=least_decay,
     )
+
+
+def _least_decay(options: TrainOptions, rule: Rule, prepared: Prepared) -> float | None:
+    """Return the rule's own weight decay where it is to be steered by the validation rows, else None."""
+    by_name = isinstance(options.optimizer, str) and options.model != "linear"
+    left_open = options.weight_decay == "auto" or (options.weight_decay is None and by_name)
+    steerable = rule.name in DECOUPLED and "validation" in prepared.rows
+    return rule.hyperparameters["weight_decay"] if left_open and steerable else None
 
 
 def _guard(options: TrainOptions, rule: Rule) -> Guard:
@@ -289,7 +306,7 @@ def _resolved(
         "optimizer": {"name": rule.name, "hyperparameters": _plain(rule.hyperparameters)},
         "learning_rate": "auto" if raced else plan.learning_rate,
         "schedule": schedule,
-        "weight_decay": None,  # one of the optimizer's hyperparameters by now
+        "weight_decay": None if plan.least_decay is None else "auto",  # else in the hyperparameters
         "batch_size": plan.batch_size,
         "epochs": "auto" if _is_open(plan) else plan.epochs,
     }
@@ -315,12 +332,12 @@ def base_rule(options: TrainOptions) -> Rule:
     linear model can have large. LAMB alone needs it: its steps grow with the weights.
     """
     if isinstance(options.optimizer, str):
-        weight_decay = options.weight_decay
-        if weight_decay is None and options.model == "linear" and options.optimizer != "lamb":
+        weight_decay = None if options.weight_decay == "auto" else options.weight_decay
+        if options.weight_decay is None and options.model == "linear" and options.optimizer != "lamb":
             weight_decay = 0.0
         decay = {} if weight_decay is None else {"weight_decay": weight_decay}
         return rule_by_name(options.optimizer, **decay)
-    if options.weight_decay is not None:
+    if options.weight_decay not in (None, "auto"):
         raise OptionError("--weight-decay goes with an optimizer's name; give it to the rule itself instead")
     return as_rule(options.optimizer)
 

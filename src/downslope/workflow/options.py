@@ -10,6 +10,7 @@ from downslope.errors import OptionError, did_you_mean
 from downslope.gradient.precision import PRECISIONS
 from downslope.losses import parse_loss
 from downslope.models.layers import ACTIVATIONS
+from downslope.rules.decay import DECOUPLED
 from downslope.rules.registry import RULES
 from downslope.stepsize.schedule import SCHEDULES
 
@@ -48,8 +49,9 @@ class TrainOptions:
             stands still; one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the
             validation loss stands still; ``"line-search"`` to measure every step; None: ``"auto"`` where the
             learning rate is, else what suits the rule.
-        weight_decay: ≥ 0; None: the rule's default, but 0 for ``model="linear"`` unless the rule
-            is ``"lamb"``.
+        weight_decay: ≥ 0; ``"auto"``: the rule's own, raised while smaller weights do better on the
+            validation rows (`training.steering`), for the rules of `rules.decay.DECOUPLED`. None: ``"auto"``
+            where it can be, else the rule's own; 0 for ``model="linear"`` unless the rule is ``"lamb"``.
         batch_size: rows per gradient, or ``"full"`` for all of them; None: by the number of rows.
         accumulate: into how many parts a batch is cut to save memory, ≥ 1; the gradient is the whole batch's.
         clip_norm: gradients longer than this are shortened to it, > 0; None: never.
@@ -89,7 +91,7 @@ class TrainOptions:
     optimizer: Any = "adamw"
     learning_rate: float | str | None = "auto"
     schedule: str | None = None
-    weight_decay: float | None = None
+    weight_decay: float | str | None = None
     batch_size: int | str | None = None
     accumulate: int = 1
     clip_norm: float | None = None
@@ -130,7 +132,10 @@ class TrainOptions:
         if self.learning_rate != "auto":
             above_0 = "above 0 and below 1e38, or 'auto'"
             _number("learning_rate", self.learning_rate, above_0, lambda x: 0 < x < 1e38)
-        _number("weight_decay", self.weight_decay, "at least 0", lambda x: x >= 0)
+        if self.weight_decay != "auto":
+            _number("weight_decay", self.weight_decay, "at least 0, or 'auto'", lambda x: x >= 0)
+        elif isinstance(self.optimizer, str) and self.optimizer not in DECOUPLED:
+            raise OptionError(f"--weight-decay auto goes with {', '.join(DECOUPLED)}, not {self.optimizer}")
         _number("max_seconds", self.max_seconds, "above 0", lambda x: x > 0)
         _number("checkpoint_every", self.checkpoint_every, "at least 0", lambda x: x >= 0)
         _number("clip_norm", self.clip_norm, "above 0", lambda x: x > 0)

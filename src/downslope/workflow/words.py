@@ -40,6 +40,8 @@ def announce(job: Job, console: Console) -> None:
     kind = "" if job.precision.name == "float32" else f", {job.precision.name}"
     say(console, "device", plan.devices.describe() + kind)
     rate = "to be chosen by a race" if job.raced else f"{plan.learning_rate:g}"
+    least = plan.least_decay
+    decay = "" if least is None else f"weight decay {least:g} and more as the validation rows ask, "
     schedule, length = f"{config['schedule']} schedule", f"up to {plan.epochs} epochs{stopping}"
     if config["schedule"] == "auto":
         schedule = "constant, then falling to 0"
@@ -49,7 +51,7 @@ def announce(job: Job, console: Console) -> None:
         console,
         "descent",
         f"{job.rule.name}, learning rate {rate}, {schedule}, "
-        f"batches of {plan.batch_size:,}, {length}, seed {plan.seed}",
+        f"{decay}batches of {plan.batch_size:,}, {length}, seed {plan.seed}",
     )
 
 
