@@ -11,7 +11,7 @@ from benchmarks.learning_rate.contenders import ABLATIONS, OURS, OWN, RIVALS, Co
 from benchmarks.learning_rate.oracle import RATES, RULES, SCHEDULES, SEEDS
 from benchmarks.learning_rate.records import Record
 from benchmarks.learning_rate.workloads import ALL, DROPOUT, HIDDEN, TEST_FRACTION
-from downslope.training import choosing, guard, pacing
+from downslope.training import choosing, guard, pacing, steering
 from downslope.tuning import budget, race
 from downslope.workflow import defaults
 
@@ -23,6 +23,7 @@ CONSTANTS = {
     choosing: ("HELD_OUT", "LENT"),
     budget: ("SHARE", "SECONDS"),
     pacing: ("PATIENCE", "LONGER"),
+    steering: ("RISE", "FALL", "SHORTEST_MEMORY"),
     guard: ("SPREADS", "LOST", "ABOVE_START"),
     defaults: ("STEPS_AIMED_AT", "LONGEST"),
 }
@@ -55,6 +56,15 @@ TRIED = (
     "same (kept). By any amount: −0.5 %, breast cancer +15 %. A third of the usual epochs instead of a "
     "fifth: +0.8 %, california housing −3 % here but +2 % with all of its rows. Medians of two windows "
     "instead of their lowest: +2.9 % (all dropped).",
+    "Weight decay, in whole runs with 3 seeds, loss on the test rows in the geometric mean. As strong as "
+    "the rows are few (1 ÷ (0.002 × half of the usual steps, at least 500)): −24 % over the 42 workloads "
+    "with hidden layers, but california housing +17 to +30 % here, and spirals or sines without noise far "
+    "worse (dropped). Steered by whether smaller weights do better on the validation rows: −29 % over 22 "
+    "workloads, MNIST's test digits 94.2 → 95.8 %, titanic 80.9 → 81.3 %, spirals and sines about the "
+    "same (kept). Doubled or halved: california housing +2 to +3 %; doubled or quartered: ± 1 %, and so "
+    "kept. A memory of at least 500 steps instead of 4 epochs, 1.5 instead of 2, no steering while the "
+    "rate falls: a little worse or the same. One validation row more, on which the network is wrong: wine "
+    "better, spirals and moons worse (all dropped).",
     "Which of the rates that tie is taken, by earlier measures of the same kind: the rule's own 0.48, the "
     "mean of the tied 0.44, the lowest 0.56, the smallest 0.72, the largest 0.93.",
 )
@@ -155,8 +165,8 @@ def _out_of_sight(records: Sequence[Record]) -> str:
     return (
         f"The constants of the race were chosen with all of them in sight but {len(some)}; of these alone: "
         f"time ratio {measures.geometric_mean(line.ratios('seconds')):.2f}, {line.share(IN_TIME):.0%} "
-        f"reached in time, median regret {line.median_regret:+.1%}. How long to wait for an improvement, and "
-        "that the weights of linear models do not decay, was decided with all in sight."
+        f"reached in time, median regret {line.median_regret:+.1%}. How long to wait for an improvement, "
+        "that the weights of linear models do not decay, and how others do, was decided with all in sight."
     )
 
 
@@ -330,9 +340,11 @@ def _method(records: Sequence[Record]) -> list[str]:
         f"- **Oracle.** {{{', '.join(RULES)}}} × {len(RATES)} rates from {RATES[0]:g} to {RATES[-1]:g} × "
         f"{{{', '.join(SCHEDULES)}}} × seeds {SEEDS[0]}–{SEEDS[-1]}: "
         f"{len(RULES) * len(RATES) * len(SCHEDULES)} "
-        "settings; the one of the lowest median test loss is run with seeds 0–9 by `downslope.train`, "
-        "and the "
-        "median of these is the target. It has seen the test rows, and so is a bound that nobody can be "
+        "settings, with the weight decay that a rule has by itself (0.01; Lion 0.1), as the rivals "
+        "have; with our schedule it is steered, but for the line that says otherwise. Weights of linear "
+        "models do not decay, anyone's. The setting of the lowest median test loss is run with seeds "
+        "0–9 by `downslope.train`, and the median of these is the target. It has seen the test rows, and "
+        "so is a bound that nobody can be "
         "asked "
         "to reach on rows that are few: the lowest of 156 medians is lucky too.",
         "- **Target.** Reached when the test loss, seen after every epoch and for the weights kept at "

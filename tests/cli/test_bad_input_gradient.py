@@ -37,6 +37,8 @@ TPU = SimpleNamespace(platform="tpu", device_kind="TPU v5e", id=0)
             "--optimizer sgd --weight-decay -1",
             "--weight-decay must be a number at least 0, or 'auto', got -1.0",
         ),
+        ("--weight-decay much", "--weight-decay must be a number or 'auto', got 'much'"),
+        ("--optimizer sgd --weight-decay auto", "--weight-decay auto goes with adamw, nadamw, lion, muon"),
         ("--loss quantil", "--loss: unknown loss 'quantil'. Did you mean 'quantile'"),
         ("--loss quantile:0.9", "is for regression, but this is classification"),
         ("--loss focal:-1", "focus must be at least 0"),
