@@ -74,8 +74,8 @@ OURS = "Downslope, nothing given"
 FIXED = "AdamW 0.002, our schedule and length"
 OWN = (
     Contender(OURS),
-    Contender("Downslope, epochs given", with_length),
     Contender("Downslope, the rule's own weight decay", own_decay=True),
+    Contender("Downslope, the rule's own weight decay, epochs given", with_length, own_decay=True),
 )
 RIVALS = (
     Contender(FIXED, {"learning_rate": 0.002, "schedule": "auto"}),
@@ -107,15 +107,15 @@ RIVALS = (
         linear_only=True,
     ),
 )
-ABLATIONS = (
-    Contender("scored without annealing", race={"anneal": False}),
-    Contender("ties to the larger rate", race={"prefer": "largest"}),
-    Contender("ties to the smaller rate", race={"prefer": "smallest"}),
-    Contender("ties to the arm nearest to the rule's own rate", race={"prefer": "centre"}),
-    Contender("held out: the validation rows alone", constants={"LENT": 0.0}),
-    Contender("3 arms, a factor of 10 apart", constants={"ARMS": 3, "FACTOR": 10.0}),
-    Contender("5 arms", constants={"ARMS": 5}),
-    Contender("13 arms, a factor of √3 apart", constants={"ARMS": 13, "FACTOR": 3.0**0.5}),
-    Contender("without the guard", {"guard": False}),
+ABLATIONS = (  # each a change of ours with the rule's own weight decay
+    Contender("scored without annealing", race={"anneal": False}, own_decay=True),
+    Contender("ties to the larger rate", race={"prefer": "largest"}, own_decay=True),
+    Contender("ties to the smaller rate", race={"prefer": "smallest"}, own_decay=True),
+    Contender("ties to the arm nearest to the rule's own rate", race={"prefer": "centre"}, own_decay=True),
+    Contender("held out: the validation rows alone", constants={"LENT": 0.0}, own_decay=True),
+    Contender("3 arms, a factor of 10 apart", constants={"ARMS": 3, "FACTOR": 10.0}, own_decay=True),
+    Contender("5 arms", constants={"ARMS": 5}, own_decay=True),
+    Contender("13 arms, a factor of √3 apart", constants={"ARMS": 13, "FACTOR": 3.0**0.5}, own_decay=True),
+    Contender("without the guard", {"guard": False}, own_decay=True),
 )
 EVERYONE = (*OWN, *RIVALS, *ABLATIONS)

@@ -47,8 +47,8 @@ _READING = {
     ),
     "weight-decay": (
         "How strongly weights are pulled to 0. It is doubled after an epoch at whose end slightly smaller "
-        "weights do better on the validation rows, for then the network learns its rows by heart; else it "
-        "is quartered, down to the rule's own."
+        "weights do better on the validation rows, while their loss is not below that of the training rows: "
+        "then the network learns rows by heart. Else it is quartered, down to the rule's own."
     ),
     "gradient-norm": (
         "How steep the slope is. Falling: nearing flat ground. A sudden peak: a step went too far."

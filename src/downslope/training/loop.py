@@ -152,7 +152,7 @@ def close_epoch(session: Session) -> None:
         session.kept, progress.best_loss, progress.best_epoch = weights, loss, row["epoch"]
         if session.is_open and session.steps_done < session.phases.decay_from:
             session.turning = session.programs.copies(session.state)
-    steer(session, weights, loss)
+    steer(session, weights, row)
     progress.history.append(row)
     when = {"epoch": row["epoch"], "step": row["step"]}
     progress.layers += layer_rows(session.trace, session.layers, **when)
