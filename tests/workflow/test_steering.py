@@ -82,6 +82,8 @@ def test_where_it_is_steered(tmp_path):
     run = ds.train("iris", **{**quick, "out": tmp_path / "run"})
     config = json.loads((run.folder / "config.json").read_text())
     assert config["weight_decay"] == "auto"
+    assert "Weight decay</h" in (run.folder / "report.html").read_text()
+    assert len(run.plot("weight_decay").data) == 1
     assert config["optimizer"]["hyperparameters"]["weight_decay"] == OWN
 
 

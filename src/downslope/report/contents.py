@@ -33,6 +33,7 @@ HISTORY_COLUMNS = (
     "validation_loss",
     "validation_metric",
     "learning_rate",
+    "weight_decay",
     "gradient_norm",
     "sharpness",
     "seconds",

@@ -46,9 +46,8 @@ _READING = {
         "How far one step goes. A warm-up rises, a decay falls, so that the last steps settle."
     ),
     "weight-decay": (
-        "How strongly weights are pulled to 0. It is doubled after an epoch at whose end slightly smaller "
-        "weights do better on the validation rows, while their loss is not below that of the training rows: "
-        "then the network learns rows by heart. Else it is quartered, down to the rule's own."
+        "How strongly weights are pulled to 0. It rises while rows are learned by heart: while slightly "
+        "smaller weights do better on the validation rows. Else it falls, to the rule's own."
     ),
     "gradient-norm": (
         "How steep the slope is. Falling: nearing flat ground. A sudden peak: a step went too far."
