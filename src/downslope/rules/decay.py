@@ -20,12 +20,8 @@ import jax.numpy as jnp
 from downslope.errors import OptionError
 from downslope.pytrees import path_name
 
-DECOUPLED = (
-    "adamw",
-    "nadamw",
-    "lion",
-    "muon",
-)  # rules that take another decay than their own on the way
+# Rules that can be told another decay than their own at any step.
+DECOUPLED = ("adamw", "nadamw", "lion", "muon")
 
 PyTree = Any
 DecayMask = str | None | Callable[[str, Any], bool]
