@@ -1,7 +1,7 @@
 """What the host remembers of a descent: plain numbers that go to disk as JSON with every checkpoint."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -46,7 +46,8 @@ class Progress:
     def facts(self) -> dict[str, Any]:
         """Return what a roll-back brings back: all but the clock, the rows of the history and the end."""
         lasting = ("seconds", "history", "layers", "undone", "stopped_because", "failed")
-        return {name: value for name, value in self.to_json().items() if name not in lasting}
+        without_rows = replace(self, history=[], layers=[])  # they grow, and copying them takes long
+        return {name: value for name, value in without_rows.to_json().items() if name not in lasting}
 
     def go_back(self, facts: dict[str, Any]) -> None:
         """Become what `facts` were taken from; later rows of the history are dropped."""
