@@ -8,10 +8,10 @@ import pytest
 
 from downslope import rules
 from downslope.stepsize.phases import phased
-from downslope.training import loop
+from downslope.training import length, loop
 from downslope.training.length import prefer_the_end
 from downslope.training.loop import descend
-from downslope.training.pacing import Pacing
+from downslope.training.pacing import Pacing, only_bounces
 from downslope.training.plan import Plan
 from downslope.training.step import make_step
 
@@ -72,12 +72,29 @@ def test_a_fixed_length_is_kept(paced):
     end = descend(made.problem, dataclasses.replace(PLAN, epochs=10, pacing=pacing), made.start())
     assert (end.progress.epoch, end.progress.stopped_because) == (10, "all epochs done")
     rates = [row["learning_rate"] for row in end.progress.history]
-    assert rates[1:6] == pytest.approx([0.3] * 5)  # of the last step of each epoch
-    assert rates[6:] == pytest.approx([0.3 * (28 - left) / 28 for left in (6, 13, 20, 27)])
+    assert rates[1:5] == pytest.approx([0.3] * 4)  # of the last step of each epoch
+    assert rates[5:] == pytest.approx([0.3 * (35 - done) / 35 for done in (6, 13, 20, 27, 34)])
 
 
-def test_an_open_length_ends_annealed_from_the_best_epoch(paced):
-    """At a rate that bounces on noisy rows the weights wander; annealed, they come to rest lower."""
+def test_a_rise_is_told_from_bouncing():
+    generator = np.random.default_rng(0)
+    noise = generator.normal(0, 0.02, (1000, 12))
+    rising = 0.005 * np.arange(12)  # over all, as much as three times the noise
+    assert np.mean([only_bounces(0.5 + losses) for losses in noise]) > 0.94
+    assert np.mean([only_bounces(0.5 - rising + losses) for losses in noise]) == 1
+    assert np.mean([only_bounces(0.5 + rising + losses) for losses in noise]) < 0.25
+    assert only_bounces([-0.5, -0.4, -0.5, -0.4, -0.5])
+    assert not only_bounces([0.5, 0.4, 0.5])  # too few to tell
+    assert not only_bounces([0.5, 0.4, None, 0.5, 0.4])
+
+
+@pytest.mark.parametrize("bounces", [True, False])
+def test_an_open_length_ends_annealed(paced, monkeypatch, bounces):
+    """At a rate that bounces on noisy rows the weights wander; annealed, they come to rest lower.
+
+    From the lowest validation loss, unless that was luck.
+    """
+    monkeypatch.setattr(length, "only_bounces", lambda losses: bounces)
     events = []
     made = paced(400, validation=200, noise=0.5)
     end = descend(made.problem, PLAN, made.start(), listeners=[events.append])
@@ -86,7 +103,10 @@ def test_an_open_length_ends_annealed_from_the_best_epoch(paced):
     assert end.progress.epoch == told.values["epochs"] < 60
     losses = [row["validation_loss"] for row in end.progress.history]
     at_full_rate = losses[: told.epoch]
-    assert told.values["back_to_epoch"] == 1 + int(np.argmin(at_full_rate))
+    best = 1 + int(np.argmin(at_full_rate))
+    assert best < told.epoch
+    assert told.values["from_epoch"] == (told.epoch if bounces else best)
+    assert end.progress.epoch == told.epoch + max(best, OPEN.fewest)
     assert losses[-1] < np.median(at_full_rate) / 2
     assert end.progress.history[-1]["learning_rate"] < 0.3 / 10
 
@@ -112,6 +132,7 @@ def test_the_end_is_kept_unless_the_training_loss_has_risen(train_loss, kept):
 def test_an_open_length_is_resumed_bit_for_bit(paced, tmp_path, identical, without_seconds, monkeypatch):
     from downslope.training.checkpoint import Checkpoints
 
+    monkeypatch.setattr(length, "only_bounces", lambda losses: False)  # turned back: more to remember
     made = paced(40, validation=200)
     whole = descend(made.problem, PLAN, made.start())
     turn = int(whole.progress.phases["decay_from"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from downslope.metrics import paired_gap
+from downslope.training.pacing import only_bounces
 from downslope.training.session import Session
 
 TIME_KEPT = 0.9  # share of the time left that a decay by the clock counts on: steps are not all alike
@@ -24,17 +25,23 @@ def watch_losses(session: Session) -> None:
         [row[name] for row in progress.history] for name in ("validation_loss", "train_loss")
     )
     if pacing.stands_still(validation, training, len(held_out.weights)):
-        best, copies = progress.best_epoch, session.programs.copies
+        best = progress.best_epoch
         end = session.steps_done + pacing.decay_after(best, session.steps_per_epoch)
         _anneal(session, min(end, pacing.epochs * session.steps_per_epoch))
-        session.state = replace(copies(session.turning), step=copies(session.state.step))
-        progress.weight_decay = progress.history[best - 1]["weight_decay"]
+        back = best < progress.epoch and not only_bounces(validation[best:])
+        if back:
+            _turn_back(session)
         until = math.ceil(session.phases.end / session.steps_per_epoch)
-        message = (
-            f"the validation loss stands still: back to epoch {best}, "
-            f"from where the rate falls to 0 until epoch {until}"
-        )
-        session.tell("annealing", message, {"epochs": until, "back_to_epoch": best})
+        where = f"back to epoch {best}, from where" if back else "now"
+        message = f"the validation loss stands still: {where} the rate falls to 0 until epoch {until}"
+        session.tell("annealing", message, {"epochs": until, "from_epoch": best if back else progress.epoch})
+
+
+def _turn_back(session: Session) -> None:
+    """Go on from the lowest validation loss: the steps since have only learned rows by heart."""
+    progress, copies = session.progress, session.programs.copies
+    session.state = replace(copies(session.turning), step=copies(session.state.step))
+    progress.weight_decay = progress.history[progress.best_epoch - 1]["weight_decay"]
 
 
 def watch_clock(session: Session) -> None:

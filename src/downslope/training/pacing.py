@@ -6,6 +6,9 @@ rate is not the end of the descent, but the moment to let the rate fall to 0.
 
 How long to wait before the progress counts as over depends on the danger of waiting, which is that rows are
 learned by heart: where the validation loss is not above the training loss there is none of it yet.
+
+The decay begins where the validation loss was lowest, and takes as long as it took to get there. But where
+that loss has not risen since and only bounces, the lowest was luck: then the decay begins where we are.
 """
 
 import math
@@ -13,10 +16,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from downslope.stepsize.phases import Phases
 
 PATIENCE = 0.25  # share of the epochs that are waited for an improvement
 LONGER = 2  # times the fewest epochs, where nothing is learned by heart
+FEWEST_TO_TELL = 4  # epochs, of which a trend can be told
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Pacing:
 
     warmup: int
     epochs: int
-    decay: float = 0.4
+    decay: float = 0.5
     waits: float | None = None
     fewest: int = 5
     improvement: float = 0.01
@@ -94,6 +100,26 @@ def may_overfit(
     """
     unseen, seen = (statistics.median(map(_or_infinite, losses)) for losses in (validation, training))
     return seen == math.inf or unseen >= seen - 2 / math.sqrt(n_validation) * abs(seen)
+
+
+def only_bounces(losses: Sequence[float | None]) -> bool:
+    """Return whether losses, one per epoch, go up and down without a rise that is more than chance.
+
+    That is the slope of the straight line through them, where it is above two of its standard errors. Of too
+    few epochs it cannot be told, and the answer is no.
+
+    >>> only_bounces([0.51, 0.48, 0.5, 0.49, 0.51]), only_bounces([0.48, 0.49, 0.5, 0.52, 0.53])
+    (True, False)
+    """
+    if len(losses) < FEWEST_TO_TELL or None in losses:
+        return False
+    values = np.asarray(losses, np.float64)
+    epochs = np.arange(len(values)) - (len(values) - 1) / 2
+    spread = epochs @ epochs
+    slope = epochs @ values / spread
+    left_over = values - values.mean() - slope * epochs
+    error = math.sqrt(left_over @ left_over / (len(values) - 2) / spread)
+    return bool(slope <= 2 * error)
 
 
 def _or_infinite(loss: float | None) -> float:
