@@ -38,7 +38,7 @@ class Session:
         order: the rows of each batch of the epoch under way.
         guarding: the guard at work.
         kept: the best (params, model_state) so far.
-        turning: the state at the lowest validation loss, where a decay will begin; None with a fixed length.
+        turning: the state at the lowest validation loss, where a decay may begin; None with a fixed length.
         programs: what the device can be asked to do.
         compile_seconds: how long it took to have them.
         data, validation: the rows on the device; those to validate on cut by `training.evaluate.cut`.
@@ -71,7 +71,7 @@ class Session:
         self.started = self.last_saved = time.monotonic()
         self.guarding.begin(self.progress.start_loss)
         self.kept = self.weights()
-        # Where the decay begins, should the validation loss stop falling: at its lowest, not after.
+        # Where the decay begins, should the validation loss rise: at its lowest, not after.
         self.turning = self.programs.copies(self.state) if self.is_open else None
 
     def _compile(self) -> None:
