@@ -19,7 +19,6 @@ from rich.console import Console
 
 from benchmarks.learning_rate import records
 from benchmarks.learning_rate.contenders import (
-    ABLATIONS,
     EVERYONE,
     OURS,
     OWN,
@@ -66,8 +65,8 @@ def main() -> int:
     if not 1 <= options.seeds <= len(FRESH_SEEDS):
         parser.error(f"--seeds must be from 1 to {len(FRESH_SEEDS)}")
     deadline = time.monotonic() + 60 * options.minutes
-    contenders = (*OWN, *RIVALS, *(ABLATIONS if options.ablations else ()))
-    contenders = [one for one in contenders if options.who is None or one.name in options.who]
+    usual = EVERYONE if options.ablations else (*OWN, *RIVALS)
+    contenders = [one for one in EVERYONE if (one.name in options.who if options.who else one in usual)]
     if options.who and len(contenders) < len(options.who):
         parser.error(f"--who: choose among {'; '.join(one.name for one in EVERYONE)}")
     for workload in chosen:

@@ -180,7 +180,8 @@ def _out_of_sight(records: Sequence[Record]) -> str:
         f"The constants of the race were chosen with all of them in sight but {len(some)}; of these alone: "
         f"time ratio {measures.geometric_mean(line.ratios('seconds')):.2f}, {line.share(IN_TIME):.0%} "
         f"reached in time, median regret {line.median_regret:+.1%}. How long to wait for an improvement, "
-        "that the weights of linear models do not decay, and how others do, was decided with all in sight."
+        "where the decay of the rate begins and how long it is, that the weights of linear models do not "
+        "decay, and how others do, was decided with all in sight."
     )
 
 
