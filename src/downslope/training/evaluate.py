@@ -79,3 +79,9 @@ def evaluate(
     losses = np.concatenate([np.asarray(losses, np.float64) for _, losses in answers])[:n_rows]
     weights = np.concatenate([np.asarray(batch.weights, np.float64) for batch in batches])[:n_rows]
     return Evaluated(predictions, float(np.average(losses, weights=weights)))
+
+
+def losses_of(evaluation: Evaluation, params: Any, model_state: Any, batches: list[Batch]) -> np.ndarray:
+    """Return the loss of each row of batches made by `cut`, with their padding, in float64."""
+    answers = [evaluation(params, model_state, batch)[1] for batch in batches]  # as above
+    return np.concatenate([np.asarray(losses, np.float64) for losses in answers])

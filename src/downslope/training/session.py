@@ -16,7 +16,7 @@ from downslope.data.order import epoch_order
 from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size
+from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size, losses_of
 from downslope.training.events import Event, Listener, tell
 from downslope.training.guard import Guarding
 from downslope.training.keys import run_key
@@ -128,9 +128,7 @@ class Session:
 
     def losses(self, weights: tuple[Any, Any], batches: list[Batch]) -> np.ndarray:
         """Return the loss of each row of batches made by `cut`, with their padding."""
-        params, model_state = weights
-        answers = [self.problem.evaluation(params, model_state, batch)[1] for batch in batches]
-        return np.concatenate([np.asarray(losses, np.float64) for losses in answers])
+        return losses_of(self.problem.evaluation, *weights, batches)
 
     # ---- how far, how fast, how long
 

@@ -15,7 +15,7 @@ import numpy as np
 from downslope.data.columns import Embedded, Ignored
 from downslope.data.encoding import Encoding, Inputs
 from downslope.gradient.backprop import Batch
-from downslope.training.evaluate import Evaluation, cut, evaluate
+from downslope.training.evaluate import Evaluation, cut, losses_of
 
 ROWS = 2_048  # shuffled, at most: more would not change the order of the columns
 REPEATS = 3
@@ -43,27 +43,28 @@ def permutation_importance(
         return None
     chosen = np.linspace(0, len(rows.weights) - 1, n_rows).astype(int)
     inputs = Inputs(np.asarray(rows.inputs.dense)[chosen], np.asarray(rows.inputs.categories)[chosen])
-    few = Batch(inputs, np.asarray(rows.targets)[chosen], np.asarray(rows.weights)[chosen])
+    targets, weights = np.asarray(rows.targets)[chosen], np.asarray(rows.weights)[chosen]
 
-    def loss(shuffled: Inputs) -> float:
-        batches = cut(few._replace(inputs=shuffled), size)
-        return evaluate(evaluation, params, model_state, batches, n_rows).loss
+    def losses(copies: Inputs) -> np.ndarray:
+        """Return the mean loss of each copy of all rows, one below the other."""
+        n_copies = len(copies.dense) // n_rows
+        rows = Batch(copies, np.concatenate([targets] * n_copies), np.concatenate([weights] * n_copies))
+        by_row = losses_of(evaluation, params, model_state, cut(rows, size))[: len(rows.weights)]
+        return np.average(by_row.reshape(n_copies, n_rows), axis=1, weights=weights)
 
-    began, generator, whole = time.monotonic(), np.random.default_rng(seed), loss(inputs)
+    began, generator, whole = time.monotonic(), np.random.default_rng(seed), float(losses(inputs)[0])
     found: dict[str, tuple[float, float]] = {}
     columns = list(_columns(encoding))
     for name, dense, code in columns:
         if time.monotonic() - began > SECONDS:
             break
-        rises = []
-        for _ in range(REPEATS):
-            order = generator.permutation(n_rows)
-            shuffled = Inputs(inputs.dense.copy(), inputs.categories.copy())
-            if code is None:
-                shuffled.dense[:, dense] = inputs.dense[order][:, dense]
-            else:
-                shuffled.categories[:, code] = inputs.categories[order, code]
-            rises.append(loss(shuffled) - whole)
+        orders = np.concatenate([generator.permutation(n_rows) for _ in range(REPEATS)])
+        shuffled = Inputs(*(np.concatenate([array] * REPEATS) for array in inputs))
+        if code is None:
+            shuffled.dense[:, dense] = inputs.dense[orders, dense]
+        else:
+            shuffled.categories[:, code] = inputs.categories[orders, code]
+        rises = losses(shuffled) - whole
         found[name] = float(np.mean(rises)), float(np.std(rises))
     found = {name: pair for name, pair in found.items() if np.isfinite(pair).all()}
     if not found or not np.isfinite(whole):

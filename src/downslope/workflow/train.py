@@ -130,8 +130,6 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
             resume=job.resume,
             chooser=chooser,
         )
-    if checkpoints is not None:
-        checkpoints.close()
     trained = Trained(
         job.model,
         job.architecture,
@@ -179,6 +177,8 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     run = Run(trained, summary, runs.history_table(progress.history), job.folder)
     if job.folder is not None:
         outcome.save(job, trained, summary, progress.history, progress.layers, measured, important)
+    if checkpoints is not None:
+        checkpoints.close()  # the last was written in the background meanwhile
     words.conclude(run, console, in_short(findings, run.history.to_pydict()))
     if progress.failed:
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
