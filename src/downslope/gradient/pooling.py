@@ -52,14 +52,14 @@ def slope_of_largest(
     if select_prim is not lax.ge_p or not _tiles(inputs, window_dimensions, window_strides, padding):
         return None
     slices = _elements(inputs, window_dimensions)
-    best, chosen = slices[0], jnp.zeros(slices[0].shape, jnp.int8)
+    best, chosen = slices[0], jnp.zeros(slices[0].shape, jnp.int32)
     for number, element in enumerate(slices[1:], start=1):
         stays = best >= element  # as XLA: the first of equals, and past a NaN
         best, chosen = jnp.where(stays, best, element), jnp.where(stays, chosen, number)
     # each window dimension beside its own: (out₀, size₀, out₁, size₁, …)
     apart = [length for pair in zip(chosen.shape, window_dimensions, strict=True) for length in pair]
     outer = tuple(range(0, len(apart), 2))
-    numbers = jnp.arange(prod(window_dimensions), dtype=jnp.int8).reshape(window_dimensions)
+    numbers = jnp.arange(prod(window_dimensions), dtype=jnp.int32).reshape(window_dimensions)
     here = lax.broadcast_in_dim(chosen, apart, outer) == lax.broadcast_in_dim(
         numbers, apart, tuple(d + 1 for d in outer)
     )
