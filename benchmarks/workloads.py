@@ -138,8 +138,9 @@ class Workload:
         else:
             for layer, (fan_in, fan_out) in enumerate(pairwise((self.inputs, *self.hidden))):
                 dense(f"{layer}/linear", fan_in, fan_out)
-                if self.batch_norm:
+                if self.batch_norm:  # whose own bias is the only one that does anything
                     norm(f"{layer}/norm", fan_out)
+                    del made[f"{layer}/linear/bias"]
             last("output", self.hidden[-1], self.classes)
         return made
 

@@ -109,8 +109,8 @@ def transformer(workload: Workload, weights: Any, codes: Any) -> Any:
 
 
 def dense(weights: Any, name: str, x: Any) -> Any:
-    """Return x · kernel + bias."""
-    return x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
+    """Return x · kernel + bias, where there is a bias."""
+    return x @ weights[f"{name}/kernel"] + weights.get(f"{name}/bias", 0)
 
 
 def norm(weights: Any, name: str, x: Any) -> Any:

@@ -91,7 +91,7 @@ def _perceptron(keras: Any, workload: Workload, named: Named) -> Any:
     layers = keras.layers
     parts = [keras.Input((workload.inputs,))]
     for layer, width in enumerate(workload.hidden):
-        parts.append(named(f"{layer}/linear", layers.Dense(width)))
+        parts.append(named(f"{layer}/linear", layers.Dense(width, use_bias=not workload.batch_norm)))
         if workload.batch_norm:
             norm = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
             parts.append(named(f"{layer}/norm", norm))

@@ -128,9 +128,10 @@ def _convolutional(weights: dict[str, np.ndarray]) -> nn.Sequential:
 @torch.no_grad()
 def _linear(weights: dict[str, np.ndarray], name: str) -> nn.Linear:
     kernel = weights[f"{name}/kernel"]
-    layer = nn.Linear(*kernel.shape)
+    layer = nn.Linear(*kernel.shape, bias=f"{name}/bias" in weights)
     layer.weight.copy_(torch.from_numpy(kernel.T))
-    layer.bias.zero_()
+    if f"{name}/bias" in weights:
+        layer.bias.zero_()
     return layer
 
 

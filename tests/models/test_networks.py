@@ -58,7 +58,9 @@ def numpy_mlp(architecture, params, state, dense, codes, batch_statistics=False,
     x = numpy_inputs(params, dense, codes)
     for layer in range(len(architecture.hidden)):
         linear = params["linears"][layer]
-        x = x @ np.asarray(linear["kernel"], np.float64) + np.asarray(linear["bias"])
+        x = x @ np.asarray(linear["kernel"], np.float64)
+        if not architecture.batch_norm:
+            x = x + np.asarray(linear["bias"])
         if architecture.batch_norm:
             own, kept = params["batch_norms"][layer], state["batch_norms"][layer]
             mean, variance = np.asarray(kept["mean"]), np.asarray(kept["var"])
@@ -153,6 +155,15 @@ def test_variance_of_initial_weights(activation):
     assert not np.any(params["linears"][0]["bias"])
 
 
+def test_batch_norm_has_the_only_bias():
+    """Another before it would have no slope but rounding errors, which Adam and LAMB blow up."""
+    params, _ = (
+        Architecture("mlp", Columns(3), 2, (4, 4), batch_norm=True).build().init(jax.random.key(0), None)
+    )
+    assert [set(layer) for layer in params["linears"].values()] == [{"kernel"}] * 2
+    assert set(params["output"]) == {"kernel", "bias"}
+
+
 def test_layers_do_not_share_their_random_weights():
     params, _ = Architecture("mlp", Columns(8), 8, (8, 8)).build().init(jax.random.key(0), None)
     first, second = (np.asarray(params["linears"][layer]["kernel"]) for layer in (0, 1))
@@ -210,8 +221,7 @@ def test_running_averages_follow_the_batches():
     _, model, params, state = built(batch_norm=True, hidden=(5,))
     dense, codes = batch()
     _, after = model.apply(params, state, (dense, codes), key=None, train=True)
-    linear = params["linears"][0]
-    hidden = numpy_inputs(params, dense, codes) @ np.asarray(linear["kernel"]) + np.asarray(linear["bias"])
+    hidden = numpy_inputs(params, dense, codes) @ np.asarray(params["linears"][0]["kernel"])
     before = state["batch_norms"][0]
     now = after["batch_norms"][0]
     np.testing.assert_allclose(

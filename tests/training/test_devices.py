@@ -82,10 +82,8 @@ def test_eight_devices_descend_as_one(environment):
         for many in others:
             assert (len(one["devices"]), len(many["devices"])) == (1, 8)
             assert largest_difference(one, many) < 1e-6
-            # Not as near as the losses of steps: biases before a batch norm have no slope but rounding,
-            # which Adam and LAMB blow up; the running averages follow them a little late.
             for split, metrics in one["metrics"].items():
-                assert many["metrics"][split]["loss"] == pytest.approx(metrics["loss"], rel=1e-4)
+                assert many["metrics"][split]["loss"] == pytest.approx(metrics["loss"], rel=1e-6)
 
     one, eight, spread = found["answers"]["everything"]
     assert len(one["losses"]) >= STEPS

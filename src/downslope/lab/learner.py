@@ -141,12 +141,16 @@ class Learner:
         return np.asarray(self._programs.predictions(self._state, batch)[0])
 
     def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return (weights (inputs, outputs), biases (outputs,)) of each layer, first to last."""
+        """Return (weights (inputs, outputs), biases (outputs,)) of each layer, first to last.
+
+        Where a layer is normalised over the batch, its bias is that of the normalisation.
+        """
         params, _ = self._programs.evaluated(self._state)
-        linears = params.get("linears", {})
+        linears, norms = params.get("linears", {}), params.get("batch_norms", {})
+        hidden = [(linears[place], norms.get(place, linears[place])) for place in sorted(linears)]
         return [
-            (np.asarray(layer["kernel"]), np.asarray(layer["bias"]))
-            for layer in [*(linears[place] for place in sorted(linears)), params["output"]]
+            (np.asarray(linear["kernel"]), np.asarray(biased["bias"]))
+            for linear, biased in [*hidden, (params["output"], params["output"])]
         ]
 
     def _measure(self) -> None:

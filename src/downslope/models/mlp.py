@@ -42,8 +42,10 @@ class MLP(nnx.Module):
         self.activation, initialiser = activation_by_name(activation)
         self.input = TableInput(columns, rngs=rngs)
         widths = [self.input.width, *hidden]
+        # A bias that batch normalisation takes away again has no slope but rounding errors, and a rule that
+        # divides by the slope's size would follow these (Ioffe & Szegedy 2015, section 3.2).
         self.linears = nnx.List(
-            nnx.Linear(fan_in, fan_out, kernel_init=initialiser(), rngs=rngs)
+            nnx.Linear(fan_in, fan_out, use_bias=not batch_norm, kernel_init=initialiser(), rngs=rngs)
             for fan_in, fan_out in pairwise(widths)
         )
         # Two-pass variance: the one-pass formula loses all digits when the mean is large.
