@@ -348,10 +348,11 @@ def _method(records: Sequence[Record]) -> list[str]:
         "",
         f"- **Workloads.** A network of our own for all (hidden layers {HIDDEN}, silu, dropout {DROPOUT:g}; "
         "linear ones from zero weights), its rows standardised and handed over as arrays, so that perturbed "
-        f"inputs reach it as they are. {TEST_FRACTION:.0%} of the rows, the same for every seed, are the "
-        "test "
-        "rows; 10 % of the others are for validation. Batches of 32 and the usual number of epochs of "
-        "`downslope train`, for everyone who must be told one. Losses are in units of all rows.",
+        "inputs reach it as they are. When these were measured, layers before a batch normalisation had a "
+        f"bias, everyone's; it did nothing and is gone since. {TEST_FRACTION:.0%} of the rows, the same for "
+        "every seed, are the test rows; 10 % of the others are for validation. Batches of 32 and the usual "
+        "number of epochs of `downslope train`, for everyone who must be told one. "
+        "Losses are in units of all rows.",
         f"- **Oracle.** {{{', '.join(RULES)}}} × {len(RATES)} rates from {RATES[0]:g} to {RATES[-1]:g} × "
         f"{{{', '.join(SCHEDULES)}}} × seeds {SEEDS[0]}–{SEEDS[-1]}: "
         f"{len(RULES) * len(RATES) * len(SCHEDULES)} "
