@@ -83,5 +83,5 @@ def evaluate(
 
 def losses_of(evaluation: Evaluation, params: Any, model_state: Any, batches: list[Batch]) -> np.ndarray:
     """Return the loss of each row of batches made by `cut`, with their padding, in float64."""
-    answers = [evaluation(params, model_state, batch)[1] for batch in batches]  # as above
+    answers = [evaluation(params, model_state, batch)[1] for batch in batches]  # queued first
     return np.concatenate([np.asarray(losses, np.float64) for losses in answers])
