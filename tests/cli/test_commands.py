@@ -210,6 +210,12 @@ def test_help_and_version(command):
         assert command(name, "--help").out.startswith("Usage: downslope " + name)
 
 
+def test_the_package_is_the_command():
+    run = [sys.executable, "-m", "downslope", "--version"]
+    answer = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "downslope 0.1.0\n", "")
+
+
 OPTIONS = """
 target task test test-fraction validation-fraction drop no-header delimiter model hidden activation batch-norm
 layer-norm dropout loss optimizer learning-rate schedule weight-decay batch-size epochs max-seconds
