@@ -91,7 +91,7 @@ def test_lookahead_keeps_the_evaluation_of_its_rule():
 def test_options_are_checked():
     with pytest.raises(OptionError, match="decay must be a number in"):
         with_ema(sgd(), 1.0)
-    with pytest.raises(OptionError, match="start must be a number in"):
+    with pytest.raises(OptionError, match="start must be a whole number in"):
         with_swa(sgd(), 0)
     with pytest.raises(OptionError, match="slow_step_size must be a number in"):
         lookahead(sgd(), slow_step_size=2.0)

@@ -109,3 +109,13 @@ def test_rates_and_decays_are_checked():
         with_groups(sgd(), [Group("embed", rate=0)])
     with pytest.raises(OptionError, match="group 'embed': weight_decay must be"):
         with_groups(sgd(), [Group("embed", weight_decay=-1.0)])
+
+
+def test_a_decay_that_is_steered_spares_groups_with_their_own():
+    params = {"own": jnp.ones((2, 2)), "rule": jnp.ones((2, 2)), "rest": jnp.ones((2, 2))}
+    groups = [Group("own", weight_decay=0.0), Group("rule", rule=adamw(weight_decay=0.25))]
+    rule = with_groups(adamw(weight_decay=0.125), groups)
+    still = jax.tree.map(jnp.zeros_like, params)
+    told = {"step": 0, "step_size": 0.1, "weight_decay": jnp.float32(0.5)}
+    direction, _ = rule.direction(still, rule.init(params), params, **told)
+    assert {name: float(d[0, 0]) for name, d in direction.items()} == {"own": 0.0, "rule": 0.25, "rest": 0.5}

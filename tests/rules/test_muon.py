@@ -1,10 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from downslope.errors import OptionError
-from downslope.rules import muon, sgd
+from downslope.rules import muon, schedule_free_sgd, sgd
 from downslope.rules.muon import is_hidden_matrix, orthogonalized
 
 
@@ -58,3 +59,24 @@ def test_own_choice_of_hidden_matrices():
 def test_scale_is_checked():
     with pytest.raises(OptionError, match="scale must be 'original' or 'match_rms_adamw', got 'rms'"):
         muon(scale="rms")
+
+
+def test_the_rule_for_the_rest_may_be_optax_s_or_one_that_averages():
+    params = {"kernel": jnp.eye(2), "head": jnp.ones((2, 2))}
+    rule = muon(other=optax.sgd(0.5))
+    direction, _ = rule.direction(params, rule.init(params), params, step_size=1.0)
+    np.testing.assert_allclose(direction["head"], 0.1 * 0.5 * params["head"], rtol=1e-6)
+    assert rule.evaluated is None
+    averaged = muon(other=schedule_free_sgd())
+    assert averaged.evaluated is not None
+    state = averaged.init(params)
+    state = state._replace(other=state.other._replace(z=jax.tree.map(jnp.zeros_like, state.other.z)))
+    found = averaged.evaluated(params, state)
+    np.testing.assert_array_equal(found["kernel"], params["kernel"])
+    assert np.abs(np.asarray(found["head"]) - params["head"]).max() > 0  # x is not y once z has moved
+
+
+@pytest.mark.parametrize("wrong", [{"hidden": "kernel"}, {"other": "sgd"}, {"newton_schulz_steps": 5.5}])
+def test_what_is_no_function_no_rule_and_no_count_is_refused(wrong):
+    with pytest.raises(OptionError):
+        muon(**wrong)

@@ -96,7 +96,7 @@ def test_lbfgs_takes_newton_steps_on_a_quadratic():
 
 
 def test_lbfgs_checks_its_memory():
-    with pytest.raises(OptionError, match="memory must be a number in"):
+    with pytest.raises(OptionError, match="memory must be a whole number in"):
         lbfgs(0)
 
 
@@ -116,3 +116,10 @@ def test_each_leaf_computes_in_float32_and_returns_the_direction_in_half():
 def test_one_minus_power_is_exact_in_float32(b, steps):
     exact = -np.expm1(steps * np.log(b)) if b else 1.0
     np.testing.assert_allclose(one_minus_power(b, jnp.int32(steps)), exact, rtol=3e-7)
+
+
+def test_a_transformation_that_asks_for_more_than_there_is_is_refused():
+    rule = from_optax(optax.lbfgs())
+    params = jnp.ones(2)
+    with pytest.raises(OptionError, match=r"asks for more than gradient, params and loss.*downslope\.lbfgs"):
+        rule.direction(params, rule.init(params), params, loss=jnp.float32(1.0))

@@ -71,6 +71,18 @@ def test_create_replaces_everything(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["run"]  # nothing temporary is left
 
 
+def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for _ in range(2):
+        runs.check_free(folder, overwrite=False)
+    runs.create(folder, CONFIG, overwrite=False)
+    with pytest.raises(RunFolderError, match="another run has begun there"):
+        runs.create(folder, {**CONFIG, "seed": 1}, overwrite=False)
+    assert runs.read_json(folder / "config.json") == CONFIG
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_create_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunFolderError, match="cannot be written"):

@@ -225,3 +225,21 @@ def test_the_search_state_is_carried_in_float16_too():
     losses = run.history["train_loss"].to_numpy()
     assert losses[-1] < 0.5 * losses[0]
     assert jax.tree.leaves(run.params)[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ds.adafactor(),
+        ds.prodigy(),
+        ds.schedule_free_sgd(),
+        ds.lookahead(ds.sgd()),
+        ds.chain(ds.prodigy(), ds.sgd()),
+        ds.with_groups(ds.sgd(), [ds.Group("x", rule=ds.schedule_free_adamw())]),
+        ds.muon(other=ds.adafactor()),
+    ],
+    ids=lambda rule: rule.name,
+)
+def test_a_rule_that_must_know_its_step_size_is_refused(rule):
+    with pytest.raises(OptionError, match="must know its step size beforehand"):
+        ds.minimize(lambda p: p["x"] ** 2, {"x": jnp.ones([])}, rule=rule, step_size=ds.backtracking())

@@ -477,6 +477,7 @@ def test_a_time_limit(table):
 
 def test_resume_in_the_library(table, csv, tmp_path, identical, monkeypatch, without_seconds):
     import signal
+    import time
 
     monkeypatch.setattr(loop, "SECONDS_PER_STRETCH", 1e-9)
     data = csv()
@@ -485,13 +486,17 @@ def test_resume_in_the_library(table, csv, tmp_path, identical, monkeypatch, wit
 
     def ctrl_c(event):
         if event.kind == "epoch" and event.epoch == 2:
+            time.sleep(2.0)
             signal.raise_signal(signal.SIGINT)
 
     part = ds.train(data, out=tmp_path / "part", listeners=[ctrl_c], **options)
     assert part.summary["stopped_because"] == "interrupted"
+    began = time.monotonic()
     run = ds.train(resume=tmp_path / "part", quiet=True)
+    second_sitting = time.monotonic() - began
     assert identical(run.params, whole.params)
     assert run.summary["metrics"] == whole.summary["metrics"]
+    assert run.summary["seconds"]["total"] > second_sitting  # the first is part of the whole run
     assert without_seconds(run.history.to_pylist()) == without_seconds(whole.history.to_pylist())
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "part")]
     assert weights[0] == weights[1]
@@ -549,3 +554,25 @@ def test_resume_needs_the_same_data(table, tmp_path, csv):
 def test_options_that_no_data_could_make_right(options, said):
     with pytest.raises(OptionError, match=re.escape(said)):
         ds.train("iris", **{"out": False, "quiet": True, **options})
+
+
+def test_hyperparameters_that_json_does_not_know_are_resumed_or_refused(tmp_path):
+    """A function left at its default, a NumPy number, and a rule within a rule."""
+    begun = {"epochs": 2, "learning_rate": 0.01, "quiet": True}
+    muon = ds.train("iris", optimizer="muon", out=tmp_path / "muon", **begun)
+    assert ds.train(resume=tmp_path / "muon", quiet=True).summary["metrics"] == muon.summary["metrics"]
+    ds.train("iris", optimizer=ds.adamw(weight_decay=np.float32(0.25)), out=tmp_path / "decay", **begun)
+    ds.train(resume=tmp_path / "decay", quiet=True)
+    within = ds.muon(other=ds.lion())
+    ds.train("iris", optimizer=within, out=tmp_path / "within", **begun)
+    with pytest.raises(OptionError, match="pass the same optimizer again"):
+        ds.train(resume=tmp_path / "within", quiet=True)
+    ds.train(resume=tmp_path / "within", optimizer=within, quiet=True)
+
+
+def test_a_decay_is_not_steered_that_a_chain_hides():
+    rule = ds.chain(ds.clip_by_global_norm(1.0), ds.adamw())
+    run = ds.train(
+        "iris", optimizer=rule, weight_decay="auto", epochs=2, learning_rate=0.01, out=False, quiet=True
+    )
+    assert run.summary["epochs"] == 2

@@ -107,7 +107,7 @@ def adafactor(
         d = add_decay(d, params, weight_decay, decay_mask)
         return d, AdafactorState(steps, rows, columns, full)
 
-    return Rule("adafactor", init, direction, 0.02, hyper)
+    return Rule("adafactor", init, direction, 0.02, hyper, needs_step_size=True)
 
 
 def _zeros(leaf: Array, shape: tuple[int, ...]) -> Array:

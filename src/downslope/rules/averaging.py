@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from downslope.errors import OptionError
 from downslope.rules.leafwise import each_leaf, one, working_dtype, zero_steps, zeros
-from downslope.rules.ranges import FRACTION, checked
+from downslope.rules.ranges import FRACTION, checked, counts
 from downslope.rules.rule import Rule, as_rule
 
 PyTree = Any
@@ -72,7 +72,7 @@ def with_swa(rule: Rule | optax.GradientTransformation, start: int, every: int =
     Paper: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization",
     https://arxiv.org/abs/1803.05407, Algorithm 1.
     """
-    checked("with-swa", start=(start, "[1, inf)"), every=(every, "[1, inf)"))
+    counts("with-swa", start=(start, "[1, inf)"), every=(every, "[1, inf)"))
 
     def fold(weight, average, params, steps):
         due = (steps >= start) & ((steps - start) % every == 0)
@@ -97,7 +97,8 @@ def lookahead(rule: Rule | optax.GradientTransformation, every: int = 5, slow_st
     https://arxiv.org/abs/1907.08610, Algorithm 1.
     """
     inner = as_rule(rule)
-    checked("lookahead", every=(every, "[1, inf)"), slow_step_size=(slow_step_size, "(0, 1]"))
+    counts("lookahead", every=(every, "[1, inf)"))
+    checked("lookahead", slow_step_size=(slow_step_size, "(0, 1]"))
 
     def init(params):
         slow = jax.tree.map(lambda leaf: jnp.array(leaf, working_dtype(leaf)), params)
@@ -126,6 +127,7 @@ def lookahead(rule: Rule | optax.GradientTransformation, every: int = 5, slow_st
         direction=direction,
         hyperparameters=hyper,
         evaluated=inner.evaluated and evaluated,
+        needs_step_size=True,
     )
 
 

@@ -78,14 +78,17 @@ def with_groups(rule: Rule | optax.GradientTransformation, groups: Sequence[Grou
     def direction(grads, state, params, *, step_size=None, **context):
         of_leaf, own = parts(params)
         directions, states = [], []
+        undecayed = {name: value for name, value in context.items() if name != "weight_decay"}
         rows = zip(members, rules, split(grads, of_leaf, len(members)), state, own, strict=True)
         for group, own_rule, own_grads, own_state, own_params in rows:
             if own_rule is None:
                 d = zeros_like(own_params)
             else:
                 own_step_size = None if step_size is None else group.rate * jnp.asarray(step_size)
+                has_own_decay = group.rule is not None or group.weight_decay is not None
+                told = undecayed if has_own_decay else context
                 d, own_state = own_rule.direction(
-                    own_grads, own_state, own_params, step_size=own_step_size, **context
+                    own_grads, own_state, own_params, step_size=own_step_size, **told
                 )
                 (d,) = each_leaf(lambda d, rate: (rate * d,), own_params, d, numbers=(group.rate,))
             directions.append(d)
@@ -108,6 +111,7 @@ def with_groups(rule: Rule | optax.GradientTransformation, groups: Sequence[Grou
         direction=direction,
         hyperparameters=record,
         evaluated=evaluated if averages else None,
+        needs_step_size=any(r is not None and r.needs_step_size for r in rules),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import optax
 
-from downslope.rules.ranges import checked
+from downslope.rules.ranges import counts
 from downslope.rules.rule import Rule, from_optax
 
 
@@ -24,6 +24,6 @@ def lbfgs(memory: int = 10) -> Rule:
     Paper: Liu & Nocedal 1989, "On the limited memory BFGS method for large scale optimization",
     Algorithm 2.1.
     """
-    hyper = checked("lbfgs", memory=(memory, "[1, inf)"))
+    hyper = counts("lbfgs", memory=(memory, "[1, inf)"))
     rule = from_optax(optax.chain(optax.scale_by_lbfgs(memory_size=memory), optax.scale(-1.0)), "lbfgs")
     return replace(rule, hyperparameters=dict(hyper))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from downslope.errors import OptionError
@@ -16,8 +17,8 @@ from downslope.rules.adam import adamw
 from downslope.rules.decay import DecayMask, add_decay, check_mask
 from downslope.rules.leafwise import each_leaf, zeros
 from downslope.rules.partition import labels, merge, split
-from downslope.rules.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, checked
-from downslope.rules.rule import Rule
+from downslope.rules.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, checked, counts
+from downslope.rules.rule import Rule, as_rule
 
 PyTree = Any
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # the quintic a·s + b·s³ + c·s⁵ of the post, steepest at s = 0
@@ -45,8 +46,8 @@ def muon(
     scale: str = "original",
     weight_decay: float = 0.1,
     decay_mask: DecayMask = "matrices",
-    hidden: Callable[[str, Any], bool] = is_hidden_matrix,
-    other: Rule | None = None,
+    hidden: Callable[[str, Any], bool] | None = None,
+    other: Rule | optax.GradientTransformation | None = None,
     other_rate: float = 0.1,
 ) -> Rule:
     """Muon: orthogonalised momentum for the hidden matrices, another rule for all other parameters.
@@ -64,7 +65,7 @@ def muon(
             ``other_rate=1`` suit (Liu et al. 2025, https://arxiv.org/abs/2502.16982, equation 4).
         weight_decay: λ ≥ 0, decoupled; of the hidden matrices.
         decay_mask: which of them decay; see `downslope.rules.decay`.
-        hidden: ``(path, leaf) -> bool``: which leaves are hidden matrices. By default those with two axes
+        hidden: ``(path, leaf) -> bool``: which leaves are hidden matrices; `None`: those with two axes
             whose path does not contain embed, head, output, logits or readout. The first layer of a
             network without embeddings counts as hidden, as in the author's examples.
         other: the rule for the rest; `None`: ``adamw()``.
@@ -82,19 +83,22 @@ def muon(
     hyper: dict[str, Any] = checked(
         "muon",
         momentum=(momentum, FRACTION),
-        newton_schulz_steps=(newton_schulz_steps, "[1, 99]"),
         eps=(eps, POSITIVE),
         weight_decay=(weight_decay, NOT_NEGATIVE),
         other_rate=(other_rate, POSITIVE),
     )
+    hyper |= counts("muon", newton_schulz_steps=(newton_schulz_steps, "[1, 99]"))
     if scale not in ("original", "match_rms_adamw"):
         raise OptionError(f"muon: scale must be 'original' or 'match_rms_adamw', got {scale!r}")
     hyper |= {"nesterov": nesterov, "scale": scale, "decay_mask": check_mask("muon", decay_mask)}
+    if hidden is not None and not callable(hidden):
+        raise OptionError(f"muon: hidden must be a function of (path, leaf), got {hidden!r}")
     hyper |= {"hidden": hidden, "other": other}
-    rest = adamw() if other is None else other
+    is_hidden = is_hidden_matrix if hidden is None else hidden
+    rest = adamw() if other is None else as_rule(other)
 
     def parts(params):
-        of_leaf = labels(params, lambda path, leaf: 0 if hidden(path, leaf) else 1)
+        of_leaf = labels(params, lambda path, leaf: 0 if is_hidden(path, leaf) else 1)
         return of_leaf, *split(params, of_leaf, 2)
 
     def init(params):
@@ -117,7 +121,20 @@ def muon(
         (e,) = each_leaf(lambda e: (other_rate * e,), others, e)
         return merge([d, e], of_leaf, like=params), MuonState(m, rest_state)
 
-    return Rule("muon", init, direction, 0.02, hyper)
+    def evaluated(params, state):
+        of_leaf, matrices, others = parts(params)
+        assert rest.evaluated is not None
+        return merge([matrices, rest.evaluated(others, state.other)], of_leaf, like=params)
+
+    return Rule(
+        "muon",
+        init,
+        direction,
+        0.02,
+        hyper,
+        evaluated if rest.evaluated else None,
+        needs_step_size=rest.needs_step_size,
+    )
 
 
 def orthogonalized(matrix: Float[Array, "n m"], steps: int = 5, eps: float = 1e-7) -> Float[Array, "n m"]:

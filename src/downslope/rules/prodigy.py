@@ -116,4 +116,4 @@ def prodigy(
         d_next, r = (jnp.asarray(x, d.dtype) for x in (d_next, r))
         return scaled, ProdigyState(steps, d_next, r, m, v, s, state.start)
 
-    return Rule("prodigy", init, direction, 1.0, hyper)
+    return Rule("prodigy", init, direction, 1.0, hyper, needs_step_size=True)

@@ -1,7 +1,7 @@
 """Which hyperparameter values are allowed, said once as an interval and quoted in the error."""
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 from downslope.errors import OptionError
 
@@ -27,6 +27,14 @@ def checked(rule: str, **values: tuple[float, str]) -> dict[str, float]:
         if not _is_real(value) or not _inside(value, interval):
             raise OptionError(f"{rule}: {name} must be a number in {interval}, got {value!r}")
     return {name: value for name, (value, _) in values.items()}
+
+
+def counts(rule: str, **values: tuple[int, str]) -> dict[str, int]:
+    """Return the values alone, after checking that each is a whole number in its interval; see `checked`."""
+    for name, (value, interval) in values.items():
+        if not isinstance(value, Integral) or not _is_real(value) or not _inside(value, interval):
+            raise OptionError(f"{rule}: {name} must be a whole number in {interval}, got {value!r}")
+    return {name: int(value) for name, (value, _) in values.items()}
 
 
 def _is_real(value: object) -> bool:

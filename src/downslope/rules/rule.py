@@ -40,6 +40,7 @@ class Rule:
             differ from those at which the gradient is taken (Schedule-Free, averages). `None`: the same.
         schedule: the schedule that suits the rule when the user names none: ``"cosine"``, or ``"constant"``
             for the rules that do without.
+        needs_step_size: whether `direction` must be told the step size; then none can be measured after it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Rule:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     evaluated: Callable[[Params, RuleState], Params] | None = None
     schedule: str = "cosine"
+    needs_step_size: bool = False
 
     def as_optax(self, learning_rate: float | optax.Schedule) -> optax.GradientTransformationExtraArgs:
         """Return this rule as an Optax transformation, whose updates are *added*: −learning_rate · direction.
@@ -111,6 +113,7 @@ def chain(*rules: Rule | optax.GradientTransformation) -> Rule:
         direction=direction,
         evaluated=last.evaluated and evaluated,
         hyperparameters={"chain": [{"name": link.name, **link.hyperparameters} for link in links]},
+        needs_step_size=any(link.needs_step_size for link in links),
     )
 
 
@@ -123,7 +126,15 @@ def from_optax(transformation: optax.GradientTransformation, name: str = "optax"
     extended = optax.with_extra_args_support(transformation)
 
     def direction(grads, state, params, *, loss=None, **context):
-        updates, state = extended.update(grads, state, params, value=loss, grad=grads)
+        try:
+            updates, state = extended.update(grads, state, params, value=loss, grad=grads)
+        except TypeError as error:  # such as: missing 1 required keyword-only argument: 'value_fn'
+            if "missing" not in str(error):
+                raise
+            raise OptionError(
+                f"this Optax transformation asks for more than gradient, params and loss ({error}); "
+                "use a rule of Downslope's, such as downslope.lbfgs() for L-BFGS"
+            ) from None
         return jax.tree.map(jnp.negative, updates), state
 
     return Rule(name, extended.init, direction, learning_rate=1.0, schedule="constant")

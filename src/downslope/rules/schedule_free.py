@@ -141,4 +141,6 @@ def _schedule_free(
         (x,) = each_leaf(lambda y, z: ((y - (1 - b1) * z) / b1,), params, params, state.z)
         return x
 
-    return Rule(name, init, direction, learning_rate, hyper, evaluated, schedule="constant")
+    return Rule(
+        name, init, direction, learning_rate, hyper, evaluated, schedule="constant", needs_step_size=True
+    )

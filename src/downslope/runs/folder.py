@@ -117,16 +117,22 @@ def _is_run(folder: Path) -> bool:
         return (folder / "config.json").is_file() and {path.name for path in folder.iterdir()} <= FILES
 
 
-def create(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make an empty run folder with its config.json, in place of what `check_free` allowed to replace."""
+def create(folder: Path, config: Mapping[str, Any], *, overwrite: bool = True) -> None:
+    """Make an empty run folder with its config.json, in place of what `check_free` allowed to replace.
+
+    Without `overwrite` only an empty folder is replaced: another run may have begun since that check.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         fresh.chmod(0o755)
         write_json(fresh / "config.json", config)
-        if folder.exists():
+        if overwrite and folder.exists():
             shutil.rmtree(folder)
-        fresh.rename(folder)
+        elif folder.is_dir() and any(folder.iterdir()):
+            shutil.rmtree(fresh)
+            raise RunFolderError(f"{folder}: another run has begun there meanwhile; choose another --out")
+        fresh.replace(folder)  # fails where a folder that is not empty came in between
     except OSError as error:
         raise RunFolderError(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"

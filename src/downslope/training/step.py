@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from downslope import pytrees
+from downslope.errors import OptionError
 from downslope.gradient.backprop import Batch, Objective, loss_and_gradient
 from downslope.gradient.precision import PRECISIONS, SMALLEST_SCALE, Precision
 from downslope.rules.rule import Rule
@@ -80,7 +81,15 @@ def make_step(
         precision: decides how products add up, and whether the loss is scaled.
         micro_batches: into how many parts a batch is cut to save memory.
         line_search: how far to step, measured on the batch, instead of the pace.
+
+    Raises:
+        OptionError: a line search with a rule that must know its step size beforehand.
     """
+    if line_search is not None and rule.needs_step_size:
+        raise OptionError(
+            f"the rule '{rule.name}' must know its step size beforehand, but a line search measures it "
+            "afterwards; give a learning rate, or take another rule such as momentum"
+        )
     gradient_of = loss_and_gradient(objective, micro_batches, precision)
 
     def step(state: TrainState, batch: Batch, key: Any, pace: Pace) -> tuple[TrainState, StepInfo]:

@@ -1,5 +1,6 @@
 """From the user's options to a job in which nothing is left open; nothing is compiled or written here."""
 
+import json
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -53,6 +54,7 @@ class Job:
         folder: where to write; None: nowhere.
         resume: whether to go on from the folder's newest checkpoint.
         read_seconds: how long reading and encoding took.
+        overwrite: whether a run that is in the folder already is to be replaced.
     """
 
     prepared: Prepared
@@ -69,6 +71,7 @@ class Job:
     folder: Path | None
     resume: bool
     read_seconds: float
+    overwrite: bool = False
 
     @property
     def described(self) -> str:
@@ -82,7 +85,7 @@ def new_job(data: Any, y: Any, out: Any, overwrite: bool, options: TrainOptions)
     if out is not False:
         folder = runs.next_free(Path("runs"), dataset_name(data)) if out in (None, True) else Path(out)
         runs.check_free(folder, overwrite)
-    return _job(data, y, options, folder, resume=False)
+    return replace(_job(data, y, options, folder, resume=False), overwrite=overwrite)
 
 
 def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
@@ -210,7 +213,7 @@ def _least_decay(options: TrainOptions, rule: Rule, prepared: Prepared) -> float
     by_name = isinstance(options.optimizer, str) and options.model != "linear"
     left_open = options.weight_decay == "auto" or (options.weight_decay is None and by_name)
     steerable = rule.name in DECOUPLED and "validation" in prepared.rows
-    return rule.hyperparameters["weight_decay"] if left_open and steerable else None
+    return rule.hyperparameters.get("weight_decay") if left_open and steerable else None
 
 
 def _guard(options: TrainOptions, rule: Rule) -> Guard:
@@ -357,5 +360,9 @@ def _path_of(data: Any) -> str | None:
 
 
 def _plain(hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """Return hyperparameters as JSON knows them; a function is named, for the record."""
-    return {name: repr(value) if callable(value) else value for name, value in hyperparameters.items()}
+    """Return hyperparameters as JSON knows them; a function or another rule is named, for the record."""
+    return json.loads(json.dumps(hyperparameters, default=_plain_value))
+
+
+def _plain_value(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else getattr(value, "name", repr(value))

@@ -22,7 +22,7 @@ VERSIONS_OF = ("downslope", "jax", "jaxlib", "flax", "optax", "numpy", "pyarrow"
 
 def create(folder: Path, job: Job) -> None:
     """Make the run folder, with all that is known before the first step."""
-    runs.create(folder, job.config)
+    runs.create(folder, job.config, overwrite=job.overwrite)
     encoding = job.prepared.encoding
     runs.write_json(folder / "encoding.json", {**encoding.to_json(), "describe": encoding.describe()})
 
