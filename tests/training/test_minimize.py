@@ -196,9 +196,11 @@ BAD = {
     "rule by name": ({"rule": "adam"}, "a rule must be made by Downslope"),
     "schedule": ({"schedule": "cosin"}, "Did you mean 'cosine'"),
     "seed": ({"seed": -1}, "seed must be"),
-    "large seed": ({"seed": 2**64}, "seed must be"),
+    "large seed": ({"seed": 2**32}, "seed must be"),
     "no data": ({"data": ()}, "equally many rows"),
     "uneven data": ({"data": (INPUTS, TARGETS[:-1])}, "equally many rows"),
+    "one array": ({"data": INPUTS}, "needs a tuple of arrays"),
+    "texts": ({"data": (np.array(["a", "b"]),)}, "needs arrays of numbers"),
     "a number as data": ({"data": (np.float32(1),)}, "equally many rows"),
 }
 
@@ -255,7 +257,7 @@ def test_a_loss_that_is_not_finite(case):
 
 
 def test_a_start_without_a_loss():
-    with pytest.raises(NonFiniteError, match="after 0 steps") as caught:
+    with pytest.raises(NonFiniteError, match="nan before the first step. No step size") as caught:
         ds.minimize(lambda at: jnp.log(at), jnp.float32(-1.0), steps=3)
     assert float(caught.value.result.params) == -1
 

@@ -10,6 +10,7 @@ from flax import nnx
 import downslope as ds
 from downslope.errors import DataError, OptionError
 from downslope.models.functional import as_model
+from downslope.pytrees import paths
 from downslope.rules import momentum, with_ema
 from downslope.training import loop
 
@@ -309,3 +310,46 @@ def test_what_is_no_network_is_refused(network):
 def test_rows_of_another_shape_are_refused(saved):
     with pytest.raises(DataError, match=r"a row has shape \(7,\), but training rows had \(6,\)"):
         saved.predict(np.zeros((2, 7), np.float32))
+
+
+class Unmasked(nnx.Module):
+    """Batch normalisation by a network that is not told which rows are padding."""
+
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.norm = nnx.BatchNorm(INPUTS, momentum=MOMENTUM, rngs=rngs)
+        self.last = nnx.Linear(INPUTS, CLASSES, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(self.norm(x))
+
+
+def test_padding_hardly_changes_what_a_batch_normalisation_sees_that_is_not_told_of_it():
+    """The last batch has 2 rows and 62 of padding: other rows, as different from one another as any."""
+    options = {**SHORT, "batch_size": 64, "epochs": 40, "test_fraction": 0.0, "validation_fraction": 0.0}
+    network = Unmasked(rngs=nnx.Rngs(0))
+    run = ds.train(network, X[:66], Y[:66], **options, early_stopping=False)
+    found = dict(zip(paths(run._trained.model_state), jax.tree.leaves(run._trained.model_state), strict=True))
+    np.testing.assert_allclose(found["norm/var"], X[:66].var(axis=0), rtol=0.2)
+    np.testing.assert_allclose(found["norm/mean"], X[:66].mean(axis=0), atol=0.1)
+
+
+def embedding(key, example):
+    keys = jax.random.split(key)
+    return {"table": jax.random.normal(keys[0], (10, 4)), "w": jax.random.normal(keys[1], (4, 2))}
+
+
+def of_tokens(params, tokens):
+    return params["table"][tokens].mean(axis=1) @ params["w"]
+
+
+def test_whole_numbers_stay_whole_numbers(tmp_path):
+    tokens = GENERATOR.integers(0, 10, (200, 5))
+    pair = (embedding, of_tokens)
+    run = ds.train(pair, tokens, tokens[:, 0] > 4, **{**SHORT, "out": tmp_path / "tokens"})
+    again = ds.Run.load(tmp_path / "tokens", model=pair)
+    np.testing.assert_array_equal(again.predict(tokens), run.predict(tokens))
+    with pytest.raises(DataError, match="must hold whole numbers"):
+        again.predict(tokens + 0.5)
+    for wide in (tokens + 2**33, (tokens + 2**31).astype(np.uint32)):
+        with pytest.raises(DataError, match="must lie within"):
+            ds.train(pair, wide, tokens[:, 0] > 4, **SHORT)

@@ -188,6 +188,7 @@ def with_one(value):
 BAD = {
     "negative": (with_one(-0.5), r"missing, negative or infinite in 1 rows \(first: -0\.5 in row 42\)"),
     "nan": (with_one(np.nan), r"in 1 rows \(first: nan in row 42\)"),
+    "infinite in 32 bits": (with_one(1e39), r"in 1 rows \(first: 1e\+39 in row 42\)"),
     "infinite": (with_one(np.inf), r"in 1 rows \(first: inf in row 42\)"),
     "all zero": (np.zeros(ROWS), "is 0 in every row; at least one must count"),
 }
@@ -247,3 +248,26 @@ def test_by_the_command_line(command, csv, table, tmp_path):
         said = ds.Run.load(tmp_path / name).predict(data)
         recall[name] = np.mean(said[truth == "dear"] == "dear")
     assert recall["heard"] > 0.8 > recall["all"]
+
+
+def test_the_first_rows_may_weigh_nothing():
+    """What the loss begins at and what a race is measured on are rows that count."""
+    many = GENERATOR.normal(0, 1, (9000, 3)).astype(np.float32)
+    weight = np.ones(len(many))
+    weight[:8900] = 0
+    options = {**WHOLE, "validation_fraction": 0.1, "batch_size": 512, "epochs": 1, "sample_weight": weight}
+    run = ds.train(many, many[:, 0] > 0, model="linear", **options)
+    assert 0 < run.summary["loss_at_start"] < 1
+    options |= {"learning_rate": "auto", "validation_fraction": 0.0, "batch_size": "full"}
+    assert ds.train(many, many[:, 0] > 0, model="linear", **options).summary["steps_tuning"] > 0
+
+
+def test_the_loss_of_an_epoch_is_that_of_the_rows_that_count():
+    """Batches without any weight do not count as batches without any loss."""
+    rows = GENERATOR.normal(0, 1, (1000, 3)).astype(np.float32)
+    weight = np.zeros(len(rows))
+    weight[GENERATOR.permutation(len(rows))[:30]] = GENERATOR.uniform(0.5, 2, 30)
+    options = {**WHOLE, "batch_size": 8, "epochs": 1, "learning_rate": 1e-9, "guard": False}
+    run = ds.train(rows, rows[:, 0] > 0, hidden=(8,), dropout=0.0, sample_weight=weight, **options)
+    measured = run.summary["metrics"]["train"]["loss"]
+    np.testing.assert_allclose(run.history["train_loss"].to_pylist(), measured, rtol=1e-5)

@@ -202,6 +202,11 @@ def losses_on(
     return np.concatenate(found).astype(np.float64)
 
 
+def _between(share: Any, here: Any, there: Any) -> Any:
+    """Return the point so far from here to there; a flag or a count stays what it is here."""
+    return here + share * (there - here) if jnp.issubdtype(here.dtype, jnp.inexact) else here
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _losses_at(
     loss: BatchLoss,
@@ -214,7 +219,7 @@ def _losses_at(
 ) -> Float[Array, " points"]:
     def at(point: Float[Array, "2"]) -> Float[Array, ""]:
         params = unravel(centre + point @ directions)
-        state = jax.tree.map(lambda here, there: here + point[0] * (there - here), *states)
+        state = jax.tree.map(partial(_between, point[0]), *states)
         return mean_over_batches(lambda batch: loss(params, state, batch), batches)
 
     return jax.vmap(at)(points)

@@ -13,7 +13,7 @@ from downslope import pytrees
 from downslope.data.seeds import generator
 from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
-from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluation_size
+from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluation_size, weighty_rows
 from downslope.training.recovery import snapshot_if_due
 from downslope.training.session import Session
 from downslope.training.step import Pace
@@ -129,7 +129,7 @@ def held_out_rows(session: Session, lent: np.ndarray) -> Batch:
     """
     train, validation = session.problem.train, session.problem.validation
     if len(lent) == 0:
-        return validation or jax.tree.map(lambda array: array[:EVALUATION_ROWS], train)
+        return validation or weighty_rows(train, EVALUATION_ROWS)
     lent_too = jax.tree.map(lambda array: array[lent], train)
     lent_too = lent_too._replace(weights=np.ones_like(lent_too.weights))
     if validation is None:

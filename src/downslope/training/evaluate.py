@@ -70,6 +70,12 @@ def cut(rows: Batch, size: int) -> list[Batch]:
     return [batch_from(start) for start in range(0, n_rows, size)]
 
 
+def weighty_rows(rows: Batch, most: int) -> Batch:
+    """Return the first rows that have any weight, at most so many."""
+    chosen = np.flatnonzero(np.asarray(rows.weights))[:most]
+    return jax.tree.map(lambda array: array[chosen], rows)
+
+
 def evaluate(
     evaluation: Evaluation, params: Any, model_state: Any, batches: list[Batch], n_rows: int
 ) -> Evaluated:

@@ -137,8 +137,8 @@ def minimize(
         steps = epochs * -(-n_rows // batch_size)
     steps = 1000 if steps is None else steps
 
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise OptionError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise OptionError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     key = jax.random.key(seed)
     objective, by_row = _objective(loss, params, rows, key)
     step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
@@ -176,18 +176,24 @@ def minimize(
         state, *_ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
         stopped_because = "the loss is not finite"
         result = _result(state, rule, objective, rows, losses, norms, began, stopped_because, every)
-    raise NonFiniteError(
-        f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}. Try a step_size below "
-        f"{step_size:g}; this error's .result has the last finite params",
-        result,
-    )
+    what = f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}"
+    remedy = f"Try a step_size below {step_size:g}; this error's .result has the last finite params"
+    if bad == 0:
+        what = f"the loss is {seen[0]} before the first step"
+        remedy = "No step size is to blame: start from other params, or look for extreme values in the data"
+    raise NonFiniteError(f"{what}. {remedy}", result)
 
 
 def _rows(data: Sequence[Any] | None) -> tuple[Batch, int]:
     """Return the rows as one batch on the device, and how many there are; without data, one empty row."""
     if data is None:
         return Batch((), (), jnp.ones(1, jnp.float32)), 1
-    arrays = tuple(jnp.asarray(array) for array in data)
+    if hasattr(data, "shape"):
+        raise OptionError("data: needs a tuple of arrays, such as data=(x, y) or data=(x,); got one array")
+    try:
+        arrays = tuple(jnp.asarray(array) for array in data)
+    except TypeError as error:
+        raise OptionError(f"data: needs arrays of numbers; {error}") from None
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
     if len(lengths) != 1 or lengths == {0}:
         raise OptionError(f"data: needs arrays with equally many rows; got {sorted(lengths)}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from downslope.training.progress import finite_or_none
 from downslope.training.stretch import Trace
@@ -15,9 +16,8 @@ def epoch_row(
     *,
     epoch: int,
     step: int,
-    position: int,
+    batch_weights: Float[np.ndarray, " steps"],
     n_rows: int,
-    batch_size: int,
     learning_rate: float,
     weight_decay: float | None,
     seconds: float,
@@ -29,22 +29,19 @@ def epoch_row(
         trace: what its steps saw.
         epoch: its number, from 1.
         step: steps done so far, over all epochs.
-        position: steps done of this epoch, ≥ 1.
-        n_rows: rows of a whole epoch.
-        batch_size: rows of a whole batch; the last may have fewer.
+        batch_weights: what the rows of each batch of this epoch weigh together; one for each step done, ≥ 1.
+        n_rows: how many rows these steps saw.
         learning_rate: of the last step.
         weight_decay: of all its steps; None: the rule's own.
         seconds: training time so far.
         began: training time when the epoch began.
     """
-    losses = np.asarray(trace.losses, np.float64)[:position]
-    rows_of = np.full(position, float(batch_size))
-    rows_of[-1] = min(n_rows - (position - 1) * batch_size, batch_size)
-    seen = np.isfinite(losses)  # float16 skips a step that overflows
+    losses = np.asarray(trace.losses, np.float64)[: len(batch_weights)]
+    seen = np.isfinite(losses) & (batch_weights > 0)  # float16 skips a step that overflows
     return {
         "epoch": epoch,
         "step": step,
-        "train_loss": float(np.average(losses[seen], weights=rows_of[seen])) if seen.any() else None,
+        "train_loss": float(np.average(losses[seen], weights=batch_weights[seen])) if seen.any() else None,
         "validation_loss": None,
         "validation_metric": None,
         "sharpness": None,
@@ -52,7 +49,7 @@ def epoch_row(
         "weight_decay": weight_decay,
         "gradient_norm": finite_or_none(_mean(trace.gradient_norms)),
         "seconds": seconds,
-        "examples_per_second": rows_of.sum() / max(seconds - began, 1e-9),
+        "examples_per_second": n_rows / max(seconds - began, 1e-9),
     }
 
 

@@ -16,7 +16,14 @@ from downslope.data.order import epoch_order
 from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size, losses_of
+from downslope.training.evaluate import (
+    EVALUATION_ROWS,
+    cut,
+    evaluate,
+    evaluation_size,
+    losses_of,
+    weighty_rows,
+)
 from downslope.training.events import Event, Listener, tell
 from downslope.training.guard import Guarding
 from downslope.training.keys import run_key
@@ -82,7 +89,7 @@ class Session:
         size = evaluation_size(problem.validation or problem.train)
         if problem.validation is not None:
             self.validation = cut(problem.validation, size)
-        first = jax.tree.map(lambda array: array[:EVALUATION_ROWS], problem.train)
+        first = weighty_rows(problem.train, EVALUATION_ROWS)
         start = evaluate(problem.evaluation, *self.weights(), cut(first, size), len(first.weights))
         self.progress.start_loss = finite_or_none(start.loss)
         self.compile_seconds = time.monotonic() - began
@@ -103,6 +110,17 @@ class Session:
         if self.steps_per_epoch == 1:  # `batch_at` may do without the order, so it must say nothing new
             rows = np.arange(self.n_rows)
         return self.plan.devices.place_data(padded_order(rows, self.plan.batch_size, self.plan.lanes))
+
+    def batch_weights(self) -> np.ndarray:
+        """Return what the rows of each batch of the epoch weigh together, (steps,)."""
+        order, weights = np.asarray(self.order), np.asarray(self.problem.train.weights, np.float64)
+        steps, lanes = order.shape
+        if steps == 1:
+            return weights.sum(keepdims=True)
+        lane = np.arange(lanes)
+        place = self.plan.batch_size * np.arange(steps)[:, None] + lane
+        is_real = (lane < self.plan.batch_size) & (place < self.n_rows)
+        return np.where(is_real, weights[order], 0.0).sum(axis=1)
 
     def steps_until(self, stop: int) -> Stretch:
         """Return the steps from where the epoch stands until `stop`."""

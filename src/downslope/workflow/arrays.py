@@ -42,6 +42,11 @@ def read_arrays(inputs: Any, y: Any, target: str | None) -> ArrayTable:
         raise DataError(f"the arrays: need at least one row, got shape {array.shape}")
     if array.dtype.kind not in "fiub":
         raise DataError(f"the arrays: inputs must be numbers, got {array.dtype}")
+    if array.dtype.kind in "iu" and array.size and not fits_int32(array):
+        raise DataError(
+            f"the arrays: whole numbers must lie within ±2³¹, got {array.min()} to {array.max()}; "
+            "give them as floating-point numbers, or as codes that are smaller"
+        )
     array = array.astype(np.float32 if array.dtype.kind == "f" else np.int32, copy=False)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
@@ -55,6 +60,12 @@ def read_arrays(inputs: Any, y: Any, target: str | None) -> ArrayTable:
     return ArrayTable(array, Table("the arrays", labels.columns.select([target or DEFAULT_TARGET])))
 
 
+def fits_int32(array: np.ndarray) -> bool:
+    """Whether whole numbers keep their values in 32 bits."""
+    limits = np.iinfo(np.int32)
+    return bool(array.min() >= limits.min and array.max() <= limits.max)
+
+
 @dataclass(frozen=True)
 class ArrayEncoding:
     """What an `Encoding` is for a table: inputs pass through, labels become codes or standardised numbers.
@@ -63,18 +74,20 @@ class ArrayEncoding:
         labels: the target's transform.
         shape: of one row of the inputs.
         notes: what the user is told.
+        dtype: of the inputs: ``"float32"`` or ``"int32"``.
     """
 
     labels: Target
     shape: tuple[int, ...]
     notes: list[str]
+    dtype: str = "float32"
 
     @classmethod
     def fit(cls, table: ArrayTable, task: Task | None, rows: np.ndarray) -> "ArrayEncoding":
         """Fit to the training rows; `DataError` as `data.target.fit_target`."""
         assert table.labels is not None
         labels, note = fit_target(table.labels, table.labels.column_names[0], task, rows)
-        return cls(labels, table.inputs.shape[1:], [note])
+        return cls(labels, table.inputs.shape[1:], [note], str(table.inputs.dtype))
 
     @property
     def task(self) -> Task:
@@ -92,12 +105,14 @@ class ArrayEncoding:
         return list(self.labels.classes)
 
     def encode_inputs(self, table: ArrayTable) -> np.ndarray:
-        """Return the inputs as they are; DataError where one row has another shape than in training."""
+        """Return the inputs as they are; DataError where a row has another shape or kind than in training."""
         if table.inputs.shape[1:] != self.shape:
             raise DataError(
                 f"{table.name}: a row has shape {table.inputs.shape[1:]}, but training rows had {self.shape}"
             )
-        return table.inputs
+        if self.dtype == "int32" and table.inputs.dtype != np.int32:
+            raise DataError(f"{table.name}: must hold whole numbers, as the training rows did")
+        return table.inputs.astype(self.dtype, copy=False)
 
     def encode_target(self, table: ArrayTable) -> np.ndarray:
         """Return class codes or standardised numbers (rows,)."""
@@ -116,16 +131,22 @@ class ArrayEncoding:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as a JSON object."""
-        return {"target": target_to_json(self.labels), "shape": list(self.shape), "notes": self.notes}
+        return {
+            "target": target_to_json(self.labels),
+            "shape": list(self.shape),
+            "notes": self.notes,
+            "dtype": self.dtype,
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "ArrayEncoding":
         """Read what `to_json` wrote; DataError where it is damaged."""
         try:
             shape, notes = tuple(map(int, content["shape"])), list(map(str, content["notes"]))
+            dtype = {"float32": "float32", "int32": "int32"}[content["dtype"]]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"the encoding is damaged ({error})") from None
-        return cls(target_from_json(content["target"]), shape, notes)
+        return cls(target_from_json(content["target"]), shape, notes, dtype)
 
 
 AnyEncoding = Encoding | ArrayEncoding

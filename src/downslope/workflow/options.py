@@ -148,8 +148,8 @@ class TrainOptions:
             _whole("epochs", self.epochs, 1)
         _whole("ramps", self.ramps, 0)
         _whole("seed", self.seed, 0)
-        if self.seed >= 2**63:
-            raise OptionError(f"--seed must be below 2**63, got {self.seed}")
+        if self.seed >= 2**32:
+            raise OptionError(f"--seed must be below 2**32, got {self.seed}")
         if self.batch_size != "full":
             _whole("batch_size", self.batch_size, 1, " or 'full'")
         for width in self.hidden or ():

@@ -205,7 +205,7 @@ def _fits(architecture: Architecture, encoding: AnyEncoding, loss: Loss) -> bool
 def _example(encoding: AnyEncoding) -> Any:
     """Return one row of zeros in the shape of the inputs."""
     if isinstance(encoding, ArrayEncoding):
-        return np.zeros((1, *encoding.shape), np.float32)
+        return np.zeros((1, *encoding.shape), encoding.dtype)
     categories = np.zeros((1, len(encoding.embedding_sizes)), np.int32)
     return Inputs(np.zeros((1, encoding.n_dense), np.float32), categories)
 

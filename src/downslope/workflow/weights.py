@@ -35,7 +35,7 @@ def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
         values = np.asarray(weights, np.float64)
         if values.shape != (table.n_rows,):
             raise DataError(f"{where}: has shape {values.shape}, but there are {table.n_rows} rows")
-    wrong = np.flatnonzero(~(values >= 0) | ~np.isfinite(values))
+    wrong = np.flatnonzero(~(values >= 0) | ~(values <= np.finfo(np.float32).max))
     if wrong.size:
         first = f"first: {values[wrong[0]]:g} in row {wrong[0] + 1}"
         raise DataError(
@@ -76,9 +76,9 @@ def class_weights(weights: Any, classes: list[Any], codes: np.ndarray) -> np.nda
             known = ", ".join(f"'{name}'" for name in by_name)
             near = did_you_mean(str(label), by_name)
             raise OptionError(f"--class-weight: '{label}' is not a class.{near} The classes are {known}")
-        if not (isinstance(weight, int | float) and 0 <= weight < float("inf")):
+        if not (isinstance(weight, int | float | np.number) and 0 <= weight < float("inf")):
             raise OptionError(f"--class-weight {label}={weight}: must be a number of at least 0")
-        result[by_name[str(label)]] = weight
+        result[by_name[str(label)]] = float(weight)
     if not result.any():
         raise OptionError("--class-weight is 0 for every class; at least one must count")
     return result
