@@ -112,6 +112,17 @@ def test_a_decimal_comma_is_understood_where_semicolons_delimit(tmp_path):
     }
 
 
+def test_thousands_are_understood_where_nothing_else_can_be_meant(tmp_path):
+    content = "a;b;c;d;e\n2,350;1,002,350;2,350;0,350;2,35\n323;NA;1,125;1;1\n-1,000;7;9,000;2;12\n"
+    found = columns_of(tmp_path, content)
+    assert found["a"] == ("int64", [2350, 323, -1000])
+    assert found["b"] == ("int64", [1002350, None, 7])
+    assert found["c"] == ("double", [2.35, 1.125, 9.0])  # three decimals everywhere may be meant
+    assert found["d"] == ("double", [0.35, 1.0, 2.0])
+    assert found["e"] == ("double", [2.35, 1.0, 12.0])
+    assert columns_of(tmp_path, 'a,b\n"2,350",1\n17,2\n')["a"] == ("int64", [2350, 17])
+
+
 def test_options(tmp_path):
     assert columns_of(tmp_path, "1,2\n3,4\n", header=False) == {
         "column_1": ("int64", [1, 3]),

@@ -26,6 +26,11 @@ def predict(
         raise OptionError(f"--out {out}: there is no folder {out.parent}; make it first")
     if out is not None and out.is_dir():
         raise OptionError(f"--out {out}: is a folder; name a file in it")
+    if out is not None and out.exists():
+        is_data = Path(data).exists() and out.samefile(data)
+        if is_data or out.resolve().is_relative_to(run.resolve()):
+            what = "DATA itself" if is_data else f"a file of {run}"
+            raise OptionError(f"--out {out}: is {what}, which would be lost; name another file")
     from downslope.workflow.trained import load
 
     trained = load(run)

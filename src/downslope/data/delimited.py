@@ -25,6 +25,9 @@ from downslope.data.typed import MISSING, TEXT, settle
 from downslope.errors import DataError
 
 _DECIMAL_COMMA = r"^[-+]?\d*,?\d+([eE][-+]?\d+)?$"
+_THOUSANDS = r"^[-+]?[1-9]\d{0,2}(,\d{3}){1,5}$"
+_MILLIONS = r"^[-+]?\d{1,3}(,\d{3}){2,5}$"
+_BELOW_A_THOUSAND = r"^[-+]?\d{1,3}$"
 _BLOCK_BYTES = 4 << 20  # no row may be longer; larger blocks were no faster
 
 
@@ -59,9 +62,20 @@ def read_csv(path: str | Path, *, header: bool = True, delimiter: str | None = N
     for name, column in zip(dialect.names, columns.columns, strict=True):
         if pa.types.is_binary(column.type):
             raise not_utf8(path, f"column '{name}'")
-        column = settle(column, name, str(path), parse=True)
+        column = _without_thousands(settle(column, name, str(path), parse=True))
         settled.append(_with_decimal_point(column) if dialect.delimiter == ";" else column)
     return Table(str(path), pa.table(settled, names=dialect.names))
+
+
+def _without_thousands(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Read "2,350" as 2350 where no cell allows another reading: beside "323", or "1,002,350"."""
+    if column.type != TEXT or column.null_count == len(column):
+        return column
+    grouped, short = (pc.match_substring_regex(column, one) for one in (_THOUSANDS, _BELOW_A_THOUSAND))
+    is_clear = pc.any(pc.or_(short, pc.match_substring_regex(column, _MILLIONS))).as_py()
+    if not is_clear or not pc.any(grouped).as_py() or not pc.all(pc.or_(grouped, short)).as_py():
+        return column
+    return pc.replace_substring(column, ",", "").cast(pa.int64())
 
 
 def _with_decimal_point(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -135,9 +135,10 @@ class Encoding:
         Raises:
             DataError: a column is lacking, or holds what cannot be read as in training.
         """
-        lacking = [name for name in self.input_names if name not in table.column_names]
+        there, wanted = set(table.column_names), set(self.input_names)
+        lacking = [name for name in self.input_names if name not in there]
         if lacking:
-            others = [name for name in table.column_names if name not in self.input_names]
+            others = [name for name in table.column_names if name not in wanted]
             hint = did_you_mean(lacking[0], others)
             word = "column" if len(lacking) == 1 else "columns"
             raise DataError(

@@ -52,9 +52,10 @@ class Table:
         Raises:
             DataError: there is no such column; the nearest names are suggested.
         """
-        if name not in self.columns.column_names:
+        place = self.columns.schema.get_field_index(name)  # not by the list of names: there may be thousands
+        if place < 0:
             raise DataError(f"{self.name}: no column '{name}'.{suggest_columns(name, self.column_names)}")
-        return self.columns.column(name)
+        return self.columns.column(place)
 
 
 def resolve_target(table: Table, target: str | None) -> str:
@@ -91,8 +92,8 @@ def drop_columns(table: Table, names: Iterable[str]) -> Table:
         DataError: a name is not a column; the nearest names are suggested.
         OptionError: no column would be left.
     """
-    names = list(names)
-    for name in names:
+    names = set(names)
+    for name in sorted(names):
         table.column(name)
     kept = [name for name in table.column_names if name not in names]
     if not kept:

@@ -15,6 +15,7 @@ from downslope.errors import DataError, OptionError
 Task = Literal["classification", "regression"]
 TASKS = ("classification", "regression")
 _MAX_WHOLE_NUMBER_CLASSES = 20
+LARGEST = 1e150  # of a target's numbers: squares of larger ones are not finite
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,12 @@ def fit_target(table: Table, name: str, task: Task | None, rows: np.ndarray) -> 
     if (task or inferred) == "classification":
         return Target(name, "classification", _classes(table, column, name), 0.0, 1.0), note
     values = _finite(column, name, table.name)
+    largest = float(np.abs(values).max())
+    if largest > LARGEST:
+        raise DataError(
+            f"{table.name}: target '{name}' holds numbers as large as {largest:.3g}, whose squares are "
+            "infinite; give it in larger units, or its logarithm"
+        )
     if values.min() == values.max():
         raise DataError(
             f"{table.name}: target '{name}' is {values[0]:g} in every row, so there is nothing to predict; "
@@ -233,7 +240,12 @@ def _classes(table: Table, column: pa.ChunkedArray, name: str) -> tuple[Any, ...
             "classification needs at least two"
         )
     if n == n_rows or (n > _MAX_WHOLE_NUMBER_CLASSES and 2 * n > n_rows):
-        instead = "choose another --target" if pa.types.is_string(column.type) else "pass --task regression"
+        instead = "pass --task regression"
+        if pa.types.is_string(column.type):
+            text = _first_text(column)
+            instead = "choose another --target"
+            if any(sign.isdigit() for sign in text):
+                instead = f"if '{text}' is meant as a number, write it plainly (1234.5); else {instead}"
         raise DataError(
             f"{table.name}: target '{name}' has {n} distinct values in {n_rows} rows, "
             f"too many to be classes; {instead}"
