@@ -124,6 +124,43 @@ def test_a_bad_formula_is_explained_and_a_good_one_drawn(browser, visit):
     browser.wait_for("decodeURIComponent(location.search).includes('cos(x)')")
 
 
+def test_where_there_is_nothing_to_play_nothing_is_counted(browser, visit):
+    visit("/?surface=formula&formula=sinn(x)&rule-2=none&rule-3=none&steps=20")
+    said = "document.querySelector('#valley-messages').textContent"
+    counted = "document.getElementById('valley-count').textContent"
+    is_off = "document.getElementById('valley-play').disabled"
+    browser.wait_for(f"{said}.includes(\"Did you mean 'sin'\")", 60)
+    browser.wait_for(f"{counted} === ''")
+    assert browser.evaluate(is_off)
+    type_into(browser, "valley", "formula", "sin(x) + y^2")
+    browser.wait_for(f"{counted} === 'step 20 of 20' && !{is_off}", 60)
+    type_into(browser, "valley", "formula", "sinn(x)")
+    browser.wait_for(f"{said} !== ''")
+    assert browser.evaluate(f"[{counted}, {is_off}]") == ["step 20 of 20", False]  # the pictures stay
+    browser.wait_for("location.search.includes('sinn')")
+    browser.evaluate("document.getElementById('to-runs').click()")
+    browser.wait_for("document.querySelector('h1').textContent === 'Look at your runs'")
+    browser.evaluate("history.back()")
+    browser.wait_for(f"document.getElementById('valley-play') && {said} !== '' && {counted} === ''", 60)
+    assert browser.evaluate(is_off)
+    type_into(browser, "valley", "formula", "sin(x) + y^2")
+    browser.wait_for(f"{counted} === 'step 20 of 20' && !{is_off}")
+    browser.evaluate("document.getElementById('valley-clear').click()")
+    browser.wait_for(f"{said}.includes('Click on the map') && {counted} === '' && {is_off}")
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("/network?data=bogus", "got ‘bogus’"), ("/?surface=%3Cb%3Ebowls", "There is no surface '<b>bowls'")],
+)
+def test_an_unknown_word_of_an_address_is_named(browser, visit, address, says):
+    visit(address)
+    said = "document.querySelector('.messages').textContent"
+    browser.wait_for(f"{said}.includes({says!r})", 60)
+    browser.evaluate("new Promise((done) => setTimeout(done, 1000))")  # a menu drops what it does not hold
+    assert says in browser.evaluate(said)
+
+
 def test_a_slider_a_field_and_the_address_hold_the_same_number(browser, visit):
     visit("/?surface=bowl&rate-1=0.1&rule-2=none&rule-3=none&steps=9")
     browser.wait_for(f"{traces('map')}.length === 1", 60)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from downslope.errors import DataError
-from downslope.lab import network
+from downslope.lab import look, network
 from downslope.lab.learner import Learner, Learners, Task
 from downslope.lab.network_figures import axes, boundary_figure, loss_figure, weights_figure
 from downslope.lab.shapes import MOST_POINTS, SHAPES, Uploads, class_columns, number_columns, shape
@@ -178,6 +178,17 @@ def table(rows, names="width,height,kind"):
     return sent(names + "\n" + "\n".join(rows))
 
 
+def test_an_unknown_word_of_an_address_stays_to_be_named():
+    unknown = "<b>" + 100 * "x"
+    (menu,) = (
+        part
+        for part in network.layout(f"?data={unknown}", Uploads())._traverse()
+        if getattr(part, "id", None) == look.control_id("network", "data")
+    )
+    assert menu.value == unknown
+    assert menu.options[-1] == {"value": unknown, "label": unknown[:39] + "…"}
+
+
 def test_two_columns_of_a_csv_are_learned(words):
     random = np.random.default_rng(0)
     rows = [
@@ -256,6 +267,15 @@ def test_hostile_names_are_text_in_the_pictures():
         shown += [figure["layout"]["xaxis"].get("title", {}).get("text", "")]
         shown += [trace.get("hovertemplate", "").replace("<extra></extra>", "") for trace in figure["data"]]
         assert not [text for text in shown if "<" in text]
+
+
+def test_one_row_is_not_rows():
+    uploads = Uploads()
+    one_gap = uploads.add("a.csv", table([*(f"{n},{n * n},{'ab'[n % 2]}" for n in range(40)), ",1,a"]))
+    assert uploads.points(one_gap, "width", "height", "kind").note == "1 row with gaps was left out."
+    one_whole = uploads.add("b.csv", table(["1,1,a", ",1,b"]))
+    with pytest.raises(DataError, match="has 1 row with both"):
+        uploads.points(one_whole, "width", "height", "kind")
 
 
 def test_the_oldest_uploads_are_forgotten():

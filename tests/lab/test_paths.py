@@ -143,6 +143,28 @@ def test_a_downhill_without_end_is_said_to_be_one():
     assert "without end" in verdict(path)
 
 
+@pytest.mark.parametrize(
+    ("surface", "start", "step_size"),
+    [
+        (VALLEY, (1, 1), 5.0),
+        (surface_of_formula("x^10", 5.0), (5,), 20.0),  # the loss of the first step is infinite
+        (surface_of_formula("x^10 - x^9", 5.0), (-5,), 20.0),  # it is not a number
+    ],
+    ids=["higher", "infinite", "not a number"],
+)
+def test_a_first_step_out_of_the_picture_is_too_large(surface, start, step_size):
+    (path,) = descend(surface, "gradient-descent", step_size, [start], steps=50)
+    assert len(path.points) == 1
+    assert not path.beyond <= path.losses[0]
+    assert verdict(path) == "went out of the picture after 1 step: the steps are too large"
+
+
+def test_a_first_step_out_of_the_picture_may_lead_down():
+    (path,) = descend(surface_of_formula("9*x + y", 0.1), "gradient-descent", 20, [(0, 0)], steps=9)
+    assert len(path.points) == 1
+    assert verdict(path) == "went out of the picture after 1 step: it goes down there without end"
+
+
 def test_as_many_starts_as_are_allowed():
     starts = [(x, 1.0) for x in range(MOST_STARTS)]
     paths = descend(SURFACES["bowl"], "sgd", 0.1, starts, steps=3)

@@ -4,8 +4,11 @@ import json
 import os
 import time
 
+import numpy as np
 import pytest
 
+from downslope import train
+from downslope.errors import NonFiniteError
 from downslope.lab import runs as page
 from downslope.lab.app import create_app
 from downslope.lab.library import QUIET_SECONDS, Library
@@ -16,12 +19,18 @@ SECRET = "a secret outside"
 GIVEN = {"compare": ["a"], "measure": "validation_loss", "across": "epoch", "scale": "log"}
 
 
-def make(folder, epochs=3, finished=True, report=True, target="y"):
+def make(folder, epochs=3, finished=True, report=True, target="y", planned=5, **said):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"data": "digits", "target": target, "epochs": 5}))
+    (folder / "config.json").write_text(json.dumps({"data": "digits", "target": target, "epochs": planned}))
     grow(folder, epochs)
     if finished:
-        summary = {"task": "classification", "metrics": {"test": {"accuracy": 0.925, "loss": 0.2}}}
+        summary = {
+            "stopped_because": "all epochs done",
+            "failed": False,
+            "task": "classification",
+            "metrics": {"test": {"accuracy": 0.925, "loss": 0.2}},
+            **said,
+        }
         (folder / "summary.json").write_text(json.dumps(summary))
     if report:
         (folder / "report.html").write_text(f"report of {folder.name}")
@@ -159,6 +168,42 @@ def test_a_run_that_is_written_to_is_training_and_one_that_is_not_is_unfinished(
 
 
 @pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({}, "finished"),
+        ({"stopped_because": "time limit of 6 s"}, "finished"),
+        ({"stopped_because": None}, "finished"),
+        ({"stopped_because": "interrupted"}, "interrupted"),
+        ({"stopped_because": "the loss became nan at step 2", "failed": True}, "diverged"),
+    ],
+)
+def test_the_state_says_how_a_run_ended(runs, words, said, state):
+    make(runs / "a", **said)
+    library = Library(runs)
+    assert library.lines()[0].state == state
+    shown = page.answer(library, GIVEN, None)[2]
+    assert state in words(shown)
+    assert f"className='state {state}'" in str(shown)
+
+
+def test_a_training_that_diverges_is_not_called_finished(runs):
+    inputs = np.linspace(-1, 1, 60)[:, None]
+    options = {"model": "linear", "optimizer": "gradient-descent", "learning_rate": 1e9, "guard": False}
+    with pytest.raises(NonFiniteError):
+        train(inputs, 3.0 * inputs[:, 0], out=runs / "a", epochs=30, quiet=True, **options)
+    assert Library(runs).lines()[0].state == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("planned", "epochs", "progress"),
+    [("auto", 126, "126 epochs"), ("auto", 1, "1 epoch"), (1, 1, "1 of 1 epoch"), (None, 2, "2 epochs")],
+)
+def test_the_progress_is_counted_as_far_as_it_is_known(runs, planned, epochs, progress):
+    make(runs / "a", planned=planned, epochs=epochs)
+    assert Library(runs).lines()[0].progress == progress
+
+
+@pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", '{"metrics": 3}', '{"metrics": {"test": {"accuracy": "x"}}}']
 )
 @pytest.mark.parametrize("filename", ["config.json", "summary.json", "history.parquet"])
@@ -197,6 +242,18 @@ def test_several_runs_several_measures(runs):
     assert figure["layout"]["yaxis"]["type"] == "log"
     _, said, *_ = page.answer(library, {**GIVEN, "measure": "gradient_norm"}, None)
     assert "None of the chosen runs" in said[0].children
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [("measure", "validation_loss"), ("across", "epoch"), ("scale", "log")]
+)
+def test_an_unknown_choice_is_the_default_in_the_menu_and_in_the_picture(runs, name, default):
+    make(runs / "a")
+    found = str(page.layout(Library(runs), f"?{name}=bogus"))
+    assert f"value='{default}'" in found
+    assert "bogus" not in found
+    given = {**GIVEN, name: "bogus"}
+    assert page.answer(Library(runs), given, None)[0] == page.answer(Library(runs), GIVEN, None)[0]
 
 
 def test_no_runs_yet_says_how_to_make_one(runs, words):

@@ -114,6 +114,10 @@ def test_the_page_names_nothing_but_its_own_server(client):
     assert all(source.startswith("/") and not source.startswith("//") for source in sources)
 
 
+def test_the_page_says_its_language(client):
+    assert '<html lang="en">' in client.get("/", base_url=HOME).text
+
+
 def test_a_large_request_is_refused(client):
     answer = client.post(
         "/_dash-update-component", data=b"x" * (13 << 20), content_type="application/json", base_url=HOME

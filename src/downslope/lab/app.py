@@ -40,6 +40,7 @@ def create_app(folder: Path, port: int) -> dash.Dash:
             {"name": "viewport", "content": "width=device-width, initial-scale=1"},
         ],
     )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     library, uploads = Library(folder), Uploads()
     pages: dict[str, Callable[[str], Any]] = {
         "/": valley.layout,

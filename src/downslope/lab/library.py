@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from downslope.errors import RunFolderError
-from downslope.report.formatting import is_number, number, percent
+from downslope.report.formatting import counted, is_number, number, percent
 from downslope.runs.folder import read_history, read_json
 
 DEEPEST = 4  # folders below the one that was given
@@ -25,7 +25,8 @@ class RunLine:
 
     Attributes:
         name: its folder, from the library's on, with slashes.
-        state: "training", "finished", "unfinished" or "damaged".
+        state: "training"; "finished", "interrupted" or "diverged", as the summary says; "unfinished" where
+            there is no summary; or "damaged".
         about: what it learns from which data, or what is damaged.
         progress: how far it has come.
         result: how good it is, so far.
@@ -118,21 +119,35 @@ class Library:
         if config is None:
             return RunLine(name, "damaged", "config.json cannot be read", "", "", has_report, stamp)
         history = self.history(name)
-        epochs = len(history.get("epoch", []))
-        is_finished = summary is not None and (stamp[1] >= stamp[2] - 1 or not is_fresh)
-        state = "finished" if is_finished else "training" if is_fresh else "unfinished"
+        is_over = summary is not None and (stamp[1] >= stamp[2] - 1 or not is_fresh)
+        state = _end(summary or {}) if is_over else "training" if is_fresh else "unfinished"
         target = config.get("target") or (summary or {}).get("target")
         about = f"{target} of {config.get('data', '?')}" if target else str(config.get("data", "?"))
-        progress = f"{epochs:,} of {number(config.get('epochs'))} epochs"
         return RunLine(
             name,
             state,
             about,
-            progress,
-            _result(summary if is_finished else None, history),
+            _progress(len(history.get("epoch", [])), config.get("epochs")),
+            _result(summary if is_over else None, history),
             has_report,
             stamp,
         )
+
+
+def _end(summary: dict[str, Any]) -> str:
+    """Return the state of a run that is over."""
+    if summary.get("failed"):
+        return "diverged"
+    return "interrupted" if summary.get("stopped_because") == "interrupted" else "finished"
+
+
+def _progress(done: int, planned: Any) -> str:
+    """Return how far a run has come; how far it will go is not known of every one.
+
+    >>> _progress(3, 5), _progress(1, 1), _progress(126, "auto")
+    ('3 of 5 epochs', '1 of 1 epoch', '126 epochs')
+    """
+    return f"{done:,} of {counted(planned, 'epoch')}" if is_number(planned) else counted(done, "epoch")
 
 
 def _result(summary: dict[str, Any] | None, history: dict[str, list[Any]]) -> str:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Input, Output, dcc, html
 
 from downslope.report import theme
+from downslope.report.formatting import shortened
 
 # Eight colours that keep apart from each other and from the blue ground, in light and in dark.
 _MARKS = {
@@ -53,8 +54,14 @@ def control_id(page: Any, name: Any, kind: str = "control") -> dict[str, Any]:
 
 
 def choice(page: str, name: str, label: str, options: Mapping[str, str], value: str, **more: Any) -> html.Div:
-    """Return a labelled list to choose one of; `options` maps values to what is read."""
+    """Return a labelled list to choose one of; `options` maps values to what is read.
+
+    A value that is none of them, from an address, is listed too: the browser would drop it, and then
+    nobody could say what was wrong.
+    """
     listed = [{"value": key, "label": text} for key, text in options.items()]
+    if value and value not in options:
+        listed.append({"value": value, "label": shortened(value, 40)})
     dropdown = dcc.Dropdown(
         listed, value, id=control_id(page, name), clearable=False, searchable=len(options) > 10, **more
     )

@@ -4,6 +4,7 @@ One program is compiled for each (surface, rule). Step size, noise and starting 
 it, so a change of any of them is answered without compiling.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -32,12 +33,14 @@ class Path(NamedTuple):
         losses: (steps + 1,), the height at each point.
         left: whether it was cut because it went far out of the picture.
         lost: whether it was cut because the loss, or a point, was not a number any more.
+        beyond: the loss at the first point that was cut away; NaN where it has none, or nothing was.
     """
 
     points: np.ndarray
     losses: np.ndarray
     left: bool
     lost: bool
+    beyond: float
 
 
 def descend(
@@ -108,12 +111,13 @@ def _cut(surface: Surface, points: np.ndarray, losses: np.ndarray) -> Path:
     centre, width = spans.mean(axis=1), spans[:, 1] - spans[:, 0]
     with np.errstate(invalid="ignore", over="ignore"):
         has_value = np.isfinite(losses) & np.isfinite(points).all(axis=1)
-        is_near = (np.abs(points - centre) <= BEYOND * width).all(axis=1)
-    good = has_value & is_near
-    end = len(good) if good.all() else int(np.argmin(good))
-    lost = end < len(good) and not has_value[end] and not _was_leaving(points[:end], centre, width)
-    left = end < len(good) and not lost
-    return Path(points[:end], losses[:end], left, lost)
+        is_far = (np.abs(points - centre) > BEYOND * width).any(axis=1)
+    good = has_value & ~is_far
+    if good.all():
+        return Path(points, losses, False, False, math.nan)
+    end = int(np.argmin(good))
+    left = bool(is_far[end]) or _was_leaving(points[:end], centre, width)
+    return Path(points[:end], losses[:end], left, not left, float(losses[end]))
 
 
 def _was_leaving(points: np.ndarray, centre: np.ndarray, width: np.ndarray) -> bool:

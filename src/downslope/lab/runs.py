@@ -32,13 +32,14 @@ MEASURES = {
 }
 ACROSS = {"epoch": "epoch", "step": "step", "seconds": "seconds"}
 SCALES = {"log": "logarithmic", "linear": "linear"}
+MENUS = {"measure": MEASURES, "across": ACROSS, "scale": SCALES}
 DEFAULTS = {"compare": "", "measure": "validation_loss", "across": "epoch", "scale": "log"}
 BETWEEN_NAMES = "\n"  # in the address: no name that can be shown holds one
 
 
 def layout(library: Library, search: str) -> html.Div:
     """Return the page with the settings of an address."""
-    given = typed.from_address(search, DEFAULTS)
+    given = with_known(typed.from_address(search, DEFAULTS))
     names = library.names()
     asked = [name for name in given["compare"].split(BETWEEN_NAMES) if name in names]
     controls = [
@@ -70,6 +71,11 @@ def layout(library: Library, search: str) -> html.Div:
         dcc.Store(id="runs-seen"),
     ]
     return look.page("Look at your runs", EXPLANATION.format(folder=library.folder), controls, content)
+
+
+def with_known(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings, with the default where a menu does not hold what was given."""
+    return given | {name: DEFAULTS[name] for name, menu in MENUS.items() if given[name] not in menu}
 
 
 def options(names: list[str]) -> list[dict[str, str]]:
@@ -113,8 +119,8 @@ def answer(library: Library, given: dict[str, Any], seen: Any) -> tuple[Any, ...
     now = [given, [[line.name, line.state, list(line.stamp)] for line in lines]]
     if now == seen:
         return (dash.no_update,) * 5
-    measure = given["measure"] if given["measure"] in MEASURES else "validation_loss"
-    across = given["across"] if given["across"] in ACROSS else "epoch"
+    given = with_known(given)
+    measure, across = given["measure"], given["across"]
     names = [line.name for line in lines]
     chosen = [name for name in given["compare"] or [] if name in names]
     said = []
@@ -126,7 +132,7 @@ def answer(library: Library, given: dict[str, Any], seen: Any) -> tuple[Any, ...
         said.append(f"{MOST_COMPARED} runs can be compared at once; the first {MOST_COMPARED} are shown.")
         chosen = chosen[:MOST_COMPARED]
     colours = dict(zip(chosen, look.MARKS, strict=False))
-    figure = curves_figure(library, colours, measure, across, given["scale"] != "linear")
+    figure = curves_figure(library, colours, measure, across, given["scale"] == "log")
     if chosen and not figure["data"]:
         said.append(f"None of the chosen runs has a curve for ‘{MEASURES[measure]}’ yet.")
     return figure, look.messages(said), _table(lines, chosen), options(names), now

@@ -22,6 +22,7 @@ from downslope.data.seeds import generator
 from downslope.data.source import read
 from downslope.data.table import Table
 from downslope.errors import DataError
+from downslope.report.formatting import counted
 
 N_POINTS = 300
 HELD_OUT = 3  # every third point is held out
@@ -193,18 +194,15 @@ def points_of_columns(table: Table, x: str, y: str, label: str) -> Points:
     whole = chosen.drop_null()
     finite = pc.and_(pc.is_finite(whole["x"].cast(pa.float64())), pc.is_finite(whole["y"].cast(pa.float64())))
     whole = whole.filter(finite)
-    notes = (
-        [f"{table.n_rows - whole.num_rows:,} rows with gaps were left out."]
-        if whole.num_rows < table.n_rows
-        else []
-    )
+    gaps = table.n_rows - whole.num_rows
+    notes = [f"{counted(gaps, 'row')} with gaps {'was' if gaps == 1 else 'were'} left out."] if gaps else []
     order = generator(0, "order of the points").permutation(whole.num_rows)
     if len(order) > MOST_POINTS:
         notes.append(f"{MOST_POINTS:,} of {len(order):,} rows are used.")
     whole = whole.take(pa.array(order[:MOST_POINTS]))
     if whole.num_rows < 20:
         raise DataError(
-            f"{table.name}: only {whole.num_rows} rows have both numbers and a class; 20 are needed"
+            f"{table.name}: has {counted(whole.num_rows, 'row')} with both numbers and a class; 20 are needed"
         )
     inputs = np.stack([whole[axis].cast(pa.float64()).to_numpy() for axis in ("x", "y")], axis=1)
     values = sorted(whole["label"].unique().to_pylist(), key=lambda value: (str(type(value)), value))

@@ -114,11 +114,11 @@ def layout(search: str) -> html.Div:
         html.Div(id="valley-messages", className="messages", role="status", **look.POLITE),
         html.Div(
             [
-                html.Button("▶ Play", id="valley-play", className="main"),
+                html.Button("▶ Play", id="valley-play", className="main", disabled=True),
                 html.Label(
                     [
                         html.Span("Step of the descent", className="unseen"),
-                        dcc.Input(id="valley-step", type="range", min=0, max=100, step=1, value=100),
+                        dcc.Input(id="valley-step", type="range", min=0, max=0, step=1, value=0),
                     ],
                     className="grow",
                 ),
@@ -232,6 +232,7 @@ def connect(app: dash.Dash) -> None:
         "descended",
         Output("valley-step", "max"),
         Output("valley-step", "value"),
+        Output("valley-play", "disabled"),
         Input({"kind": "figure", "name": "map"}, "data"),
     )
     in_browser(

@@ -1,12 +1,13 @@
 """How each descent on the valley page ended, as a table and in plain words."""
 
+import math
 from typing import Any
 
 from dash import html
 
 from downslope.lab import look
 from downslope.lab.paths import Path
-from downslope.report.formatting import number
+from downslope.report.formatting import counted, number
 
 
 def table(paths: dict[tuple[int, str, float], list[Path]]) -> Any:
@@ -48,18 +49,19 @@ def verdict(path: Path) -> str:
     """Return in plain words how a descent went.
 
     >>> import numpy as np
-    >>> verdict(Path(np.array([[2.0], [-2.1], [2.2]]), np.array([4.0, 4.4, 4.8]), True, False))
-    'went out of the picture after 2 steps: the steps are too large'
+    >>> verdict(Path(np.array([[2.0], [-2.1], [2.2]]), np.array([4.0, 4.4, 4.8]), True, False, 5.3))
+    'went out of the picture after 3 steps: the steps are too large'
     """
     steps = len(path.points) - 1
     if steps < 0:
         return "the loss has no value at the start"
     if path.lost:
-        return f"came to where the loss has no value after {steps} steps"
+        return f"came to where the loss has no value after {counted(steps + 1, 'step')}"
     if path.left:
-        rose = path.losses[-1] > path.losses[0]
-        why = ": the steps are too large" if rose else ": it goes down there without end"
-        return f"went out of the picture after {steps} steps{why}"
+        outside = path.losses[-1] if math.isnan(path.beyond) else path.beyond
+        fell = outside < path.losses[0]
+        why = "it goes down there without end" if fell else "the steps are too large"
+        return f"went out of the picture after {counted(steps + 1, 'step')}: {why}"
     moves = path.points[1:] - path.points[:-1]
     lengths = (moves**2).sum(axis=1) ** 0.5
     if path.losses[-1] > 1.5 * max(path.losses[0], 1e-12):
@@ -71,7 +73,7 @@ def verdict(path: Path) -> str:
     is_far = path.losses > best + 0.01 * (float(path.losses[0]) - best)
     arrived = int(is_far.nonzero()[0][-1]) + 1 if is_far.any() else 0
     if steps > 4 and lengths[-5:].max() < 5e-4 * scale:
-        return f"came to rest; 99 % of the way down after {arrived} steps{swings}"
+        return f"came to rest; 99 % of the way down after {counted(arrived, 'step')}{swings}"
     if turns > 0.5:
         return "swings from side to side: the step size is at its limit"
     return "still on its way" if path.losses[-1] < path.losses[0] else "wanders about"

@@ -57,6 +57,7 @@ def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[
         "loss_at_start": progress.start_loss,
         "steps_rolled_back": progress.undone,
         "stopped_because": progress.stopped_because,
+        "failed": progress.failed,
         "metrics": {
             split: {name: finite_or_none(value) for name, value in values.items()}
             for split, values in metrics.items()

@@ -100,6 +100,7 @@
         }
         pause();
         learn(false);
+        valley.last = 0;
         valley.painted = null;
         set("position", { data: null });
         return darkPreferred.matches;
@@ -130,18 +131,17 @@
       },
       clear_starts: (clicks) => (clicks ? "" : same()),
 
-      // A new descent is shown whole, unless one is playing.
+      // A new descent is shown whole, unless one is playing; without one there is nothing to play.
       descended(figure) {
-        if (!figure) return [same(), same()];
-        valley.last = figure.layout.meta.steps;
+        valley.last = figure ? figure.layout.meta.steps : 0;
         valley.step = playing ? Math.min(valley.step, valley.last) : valley.last;
-        return [valley.last, valley.step];
+        return [valley.last, valley.step, !valley.last];
       },
       show_step(step) {
         valley.step = Number(step);
         const isShown = valley.step === valley.painted; // else every figure would be drawn twice
         valley.painted = valley.step;
-        return [isShown ? same() : valley.step, `step ${valley.step} of ${valley.last}`];
+        return [isShown ? same() : valley.step, valley.last ? `step ${valley.step} of ${valley.last}` : ""];
       },
       play(clicks) {
         if (!clicks) return same();
