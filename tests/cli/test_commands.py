@@ -61,9 +61,13 @@ def test_from_a_file_to_predictions_and_a_report(things, tmp_path, command, tabl
     found = json.loads(answer.out)
     assert found.pop("rows") == 120
     assert found == pytest.approx(ds.Run.load("run").evaluate("things.csv"))
-    lines = dict(line.split() for line in command("evaluate", "run", "things.csv").out.splitlines())
-    assert lines["rows"] == "120"
-    assert float(lines["accuracy"]) == pytest.approx(found["accuracy"], rel=1e-5)
+    lines = dict(line.rsplit(None, 1) for line in command("evaluate", "run", "things.csv").out.splitlines())
+    assert lines == {
+        "rows": "120",
+        "loss": f"{found['loss']:.4f}",
+        "accuracy": f"{found['accuracy']:.4f}",
+        "log loss": f"{found['log_loss']:.4f}",
+    }
 
     page = (tmp_path / "run" / "report.html").read_bytes()
     (tmp_path / "run" / "report.html").unlink()
@@ -240,7 +244,22 @@ def test_ctrl_c_before_the_descent(command, monkeypatch):
     answer = command("train", "iris")
     assert answer.code == 130
     assert answer.out == ""
-    assert answer.err in ("", "error: interrupted\n")
+    assert answer.err == "interrupted\n"
+
+
+def test_ctrl_c_after_the_descent(things, command, monkeypatch):
+    """While the run is written down: its last checkpoint is whole, and the hint says how to go on."""
+    import importlib
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importlib.import_module("downslope.workflow.outcome"), "save", interrupted)
+        answer = command("train", "things.csv", "--target", "kind", "--out", "run", "--quiet", *SMALL)
+    assert answer == (130, "", "interrupted: go on with  downslope train --resume run\n")
+    assert command("train", "--resume", "run", "--quiet") == (0, "", "")
+    assert command("report", "run").code == 0
 
 
 def test_a_reader_that_goes_away(finished, environment):
@@ -252,3 +271,8 @@ def test_a_reader_that_goes_away(finished, environment):
     _, err = process.communicate(timeout=60)
     assert b"Traceback" not in err
     assert process.returncode in (0, 1)
+
+
+def test_the_summary_of_every_command_fits_its_line(command):
+    answer = command("--help")
+    assert "..." not in answer.out.split("Commands:")[1]

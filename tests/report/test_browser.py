@@ -94,6 +94,27 @@ def test_on_a_phone_the_page_does_not_scroll_sideways(make, browser, dark):
     assert browser.evaluate(widest) <= 390
 
 
+def test_on_a_phone_nothing_is_pushed_off(make, browser):
+    """Six columns of metrics fit, a long name breaks, and every rate of the race has its label."""
+    browser.set_screen(390, 844, phone=True)
+    folder = make(task="regression")
+    described = {"column": "a_long_unbroken_name_" * 3, "became": "standardised number", "width": 1}
+    (folder / "encoding.json").write_text(json.dumps({"describe": [described]}))
+    rates = [7.4e-05, 0.00022, 0.00067, 0.002, 0.006, 0.018, 0.054]
+    arms = [{"learning_rate": rate, "loss": 0.4, "standard_error": 0.01, "fate": "tied"} for rate in rates]
+    with open(folder / "events.jsonl", "a") as file:
+        file.write(json.dumps({"kind": "learning-rate", "values": {"arms": arms}}) + "\n")
+    browser.open(write_report(folder))
+    browser.wait_for(DRAWN)
+    box = "document.querySelector('[aria-label=\"Metrics by split\"]')"
+    assert browser.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
+    became = "document.querySelector('[aria-label=\"What the columns became\"] td')"
+    assert browser.evaluate(f"{became}.getBoundingClientRect().right") <= 390
+    seen = "(text) => text.checkVisibility({ opacityProperty: true })"
+    labels = f"[...document.querySelectorAll('#race .xtick text')].filter({seen})"
+    assert browser.evaluate(f"{labels}.length") == len(rates)
+
+
 def test_figures_follow_the_readers_colours(make, browser):
     browser.open(write_report(make()))
     browser.wait_for(DRAWN)
@@ -126,7 +147,7 @@ def test_hostile_names_do_not_run(make, browser):
     browser.wait_for(DRAWN)
     assert browser.evaluate("window.hacked") is None
     assert browser.evaluate("document.querySelectorAll('#confusion a').length") == 0
-    assert name[:20] in browser.evaluate("document.querySelector('#confusion .ytick').textContent")
+    assert name[:11] in browser.evaluate("document.querySelector('#confusion .ytick').textContent")
     assert browser.console() == []
 
 

@@ -17,10 +17,10 @@ def test_the_cost_figure_holds_the_history(make):
         assert list(trace(figure, name).y) == pytest.approx(contents.history[column], rel=1e-5)
 
 
-def test_the_best_epoch_and_the_events_are_marked(make):
+def test_the_kept_epoch_and_the_events_are_marked(make):
     contents = read_contents(make())
     figure = figures.cost_figure(contents.history, 33, contents.events)
-    best = trace(figure, "best: epoch 33")
+    best = trace(figure, "kept: epoch 33")
     assert list(best.x) == [33]
     assert best.y[0] == contents.history["validation_loss"][32]
     marks = trace(figure, "events")
@@ -28,11 +28,11 @@ def test_the_best_epoch_and_the_events_are_marked(make):
     assert list(marks.x) == [16, 30, 48]
 
 
-def test_without_validation_the_best_mark_sits_on_the_training_curve():
+def test_without_validation_the_mark_sits_on_the_training_curve():
     figure = figures.cost_figure(
         {"epoch": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [None, None]}, 2
     )
-    assert [one.name for one in figure.data] == ["training", "best: epoch 2"]
+    assert [one.name for one in figure.data] == ["training", "kept: epoch 2"]
     assert figure.data[1].y[0] == 0.5
 
 
@@ -86,6 +86,34 @@ def test_labels_are_shown_letter_for_letter():
     event = {"kind": "<i>", "epoch": 1, "message": "<a href='https://example.org'>"}
     figure = figures.cost_figure({"epoch": [1], "train_loss": [1.0]}, events=[event])
     assert trace(figure, "events").text[0].startswith("&lt;i&gt;: &lt;a")
+
+
+def test_long_labels_keep_both_their_ends():
+    names = [f"category of the outcome: {end}" for end in ("good", "bad")]
+    shown = list(results.confusion_figure(names, [[1, 0], [0, 1]]).layout.yaxis.ticktext)
+    assert shown == ["category of…come: good", "category of…tcome: bad"]
+    assert theme.as_text("x" * 28) == "x" * 28
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_what_never_changes_stands_on_an_axis_from_zero(epochs):
+    history = {"epoch": list(range(1, epochs + 1))}
+    history |= {name: [0.01] * epochs for name in ("weight_decay", "validation_metric", "train_loss")}
+    for figure in (
+        figures.weight_decay_figure(history),
+        figures.metric_figure(history, "accuracy"),
+        figures.cost_figure(history),
+    ):
+        assert figure.layout.yaxis.rangemode == "tozero"
+    history["validation_metric"] = [-0.5] * epochs
+    assert figures.metric_figure(history, "R²").layout.yaxis.rangemode is None
+
+
+def test_accuracy_stays_between_0_and_1():
+    history = {"epoch": [1, 2], "validation_metric": [0.9, 1.0]}
+    options = figures.metric_figure(history, "accuracy").layout.yaxis.autorangeoptions
+    assert (options.clipmin, options.clipmax) == (0, 1)
+    assert figures.metric_figure(history, "R²").layout.yaxis.autorangeoptions.clipmin is None
 
 
 def test_each_light_colour_has_one_dark_partner():

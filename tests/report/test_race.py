@@ -49,6 +49,7 @@ def test_the_race_is_drawn(raced):
     )
     assert panel.story == "Learning rate 0.003 (chosen among 3 by a race of 300 steps: so)."
     assert "90 validation rows" in panel.reading
+    assert "but for the two rates just below the best" in panel.reading
     traces = {trace.name: trace for trace in panel.figure.data if trace.name}
     assert list(traces["nearest to what is taken"].x) == [0.003]
     assert list(traces["nearest to what is taken"].error_y.array) == [0.02]

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from downslope.report.sentences import (
     commonest_mistake,
     commonest_share,
     cost_story,
+    findings,
     headline,
     mean_guess_error,
     what_happened,
@@ -47,11 +49,14 @@ def test_regression_stands_next_to_the_mean(make):
 
 def test_a_model_no_better_than_guessing_is_called_so(make):
     contents = with_evaluation(read_contents(make()), classes=["a", "b"], confusion=[[95, 0], [5, 0]])
-    assert "no better than always guessing the commonest class (95 %)" in plain(headline(contents))
-    contents = with_evaluation(
-        read_contents(make(task="regression")), actual=[1.0, 2.0], predicted=[1.0, 2.0]
-    )
-    assert "no better than always guessing the mean (about 0.5)" in headline(contents)
+    assert "worse than always guessing the commonest class (95 %)" in plain(headline(contents))
+    contents = with_evaluation(contents, classes=["a", "b"], confusion=[[926, 0], [74, 0]])
+    assert "no better than always guessing the commonest class (92.6 %)" in plain(headline(contents))
+    contents = read_contents(make(task="regression"))
+    contents = with_evaluation(contents, actual=[1.0, 2.0], predicted=[1.0, 2.0])
+    assert "worse than always guessing the mean (about 0.5)" in headline(contents)
+    contents = with_evaluation(contents, actual=[0.0, 64001.0], predicted=[0.0, 0.0])
+    assert "no better than always guessing the mean (about 32,000)" in headline(contents)
 
 
 def test_the_baseline_is_left_out_where_it_is_of_another_split(make):
@@ -81,6 +86,29 @@ def test_what_happened(make):
     )
 
 
+def test_the_weights_of_the_start_are_not_those_of_an_epoch(make):
+    contents = read_contents(make())
+    why = "the loss became inf. Try a learning rate of 0.1"
+    summary = contents.summary | {"best_epoch": 0, "epochs": 1, "stopped_because": why}
+    assert what_happened(replace(contents, summary=summary)).startswith(
+        f"Training ended after 1 epoch: {why}. The weights of the start were kept. The whole"
+    )
+
+
+def test_what_curvature_says_is_not_contradicted(make):
+    place = range(40)
+    falling = [math.exp(-epoch / 3) for epoch in place]
+    history = {"epoch": [epoch + 1 for epoch in place], "train_loss": falling, "gradient_norm": falling}
+    contents = replace(read_contents(make()), history=history, events=[])
+    ((_, words, _),) = findings(contents)
+    assert words.startswith("Levelled off: the gradient is down to ")
+    assert words.endswith("and the loss no longer falls")
+    ((_, again, _),) = findings(replace(contents, sharpness={"verdict": "not settled", "largest": 1.0}))
+    assert again == words
+    ((_, minimum, _),) = findings(replace(contents, sharpness={"verdict": "minimum"}))
+    assert minimum.startswith("Settled in a minimum: ")
+
+
 def test_a_bare_summary_still_makes_sentences(make):
     contents = replace(read_contents(make()), summary={"task": "regression", "metrics": {"test": {}}})
     assert "remains open" in headline(contents)
@@ -101,6 +129,16 @@ def test_cost_story_takes_its_numbers_from_the_history(make):
     assert cost_story(contents) == (
         "The training cost went from 2 to 0.5; on the validation rows it was lowest, 0.75, at epoch 2."
     )
+
+
+def test_cost_story_of_one_epoch_and_of_none_that_helped(make):
+    one = {"epoch": [1], "train_loss": [0.4821], "validation_loss": [0.5]}
+    contents = read_contents(make())
+    assert cost_story(replace(contents, history=one)) == (
+        "The training cost was 0.482; on the validation rows it was 0.5."
+    )
+    still = {"epoch": [1, 2], "train_loss": [0.4821, 0.4822]}
+    assert cost_story(replace(contents, history=still)) == "The training cost stayed at 0.482."
 
 
 def test_commonest_mistake():

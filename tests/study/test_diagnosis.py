@@ -60,6 +60,14 @@ def test_overshoots():
     assert finding.next_step
 
 
+def test_dropout_alone_overshoots_nothing():
+    """The loss of the start is measured without it, and so are the validation's."""
+    barely = history([1.16, 1.15, 1.16], [0.839, 0.839, 0.838])
+    assert "overshoots" not in names(barely, {**SUMMARY, "loss_at_start": 0.839})
+    risen = history([1.16, 1.15, 1.16], [1.2, 1.3, 1.2])
+    assert "overshoots" in names(risen, {**SUMMARY, "loss_at_start": 0.839})
+
+
 def test_oscillates():
     valley = 1 + 0.5 * (-1.0) ** np.arange(N) * 0.99 ** np.arange(N)
     assert "oscillates" in names(history(valley, steps_per_epoch=1))
@@ -135,6 +143,11 @@ def test_settled():
     told = history(train, norms=np.exp(-place / 3), rates=1e-3 * np.linspace(1, 0, N))
     (finding,) = diagnose(told, SUMMARY)
     assert (finding.name, finding.alarm) == ("settled", False)
+    assert finding.words.startswith("levelled off: ")
+    (unsettled,) = diagnose(
+        told, SUMMARY, sharpness={"verdict": "not settled", "smallest": 0.1, "largest": 1}
+    )
+    assert unsettled.words == finding.words
     (finding,) = diagnose(told, SUMMARY, sharpness={"largest": 10.0, "smallest": 0.1})
     assert "minimum" in finding.words
     (finding,) = diagnose(told, SUMMARY, sharpness={"largest": 10.0, "smallest": -5.0})
@@ -151,3 +164,33 @@ def test_recovered_and_diverged():
     end = {"kind": "non-finite", "step": 40, "message": "the loss became nan. Try less"}
     found = names(history(train), {**SUMMARY, "stopped_because": "the loss became nan"}, events=[back, end])
     assert found == ["diverged", "recovered by the guard"]
+
+
+@pytest.mark.parametrize(
+    ("told", "step"),
+    [
+        ("the loss became nan; too large. Try a learning rate of 0.1", "try a learning rate of 0.1"),
+        ("before the first step. Look for extreme values in the data", "look for extreme values in the data"),
+        ("the loss became nan. Kept the weights of the start", "lower the learning rate tenfold"),
+        ("the loss became nan", "lower the learning rate tenfold"),
+    ],
+)
+def test_there_is_one_cure(told, step):
+    end = {"kind": "non-finite", "step": 40}
+    (finding,) = diagnose(history([1.0]), {**SUMMARY, "stopped_because": told}, events=[end])
+    assert finding.next_step == step
+    assert finding.words == "diverged: " + told.split(". ")[0]
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([0.5, 0.25], "healthy: the loss fell from 0.5 to 0.25"),
+        ([0.25, 0.5], "healthy: the loss rose from 0.25 to 0.5"),
+        ([0.4821, 0.4822], "healthy: the loss stayed at 0.482"),
+        ([0.4821], "healthy: the loss was 0.482 in the one epoch"),
+        ([], "healthy"),
+    ],
+)
+def test_in_short_says_which_way_the_loss_went(losses, words):
+    assert in_short([], {"train_loss": losses}) == [words]

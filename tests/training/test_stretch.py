@@ -10,7 +10,7 @@ import pytest
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.training.step import Pace
-from downslope.training.stretch import STEPS_PER_NORM, Stretch, empty_trace, make_stretch
+from downslope.training.stretch import STEPS_PER_NORM, Stretch, _ratios, empty_trace, make_stretch
 
 ROWS, BATCH = 150, 4
 STEPS = 38
@@ -139,3 +139,9 @@ def test_every_epoch_draws_anew(made):
     assert not np.any(seen[0] == seen[1])
     again = run(made.start(), empty_trace(STEPS), data, stretch(0, 5), pace(0.0))[1]
     np.testing.assert_array_equal(again.losses[:5], seen[0])
+
+
+def test_a_layer_whose_weights_are_0_has_no_ratio():
+    before = {"first": {"kernel": jnp.zeros(4)}, "second": {"kernel": jnp.array([3.0, 4.0])}}
+    after = jax.tree.map(lambda leaf: leaf + 1.0, before)
+    np.testing.assert_allclose(_ratios(before, after), [np.nan, np.sqrt(2) / 5], rtol=1e-6)

@@ -69,6 +69,16 @@ def test_hard_rows_cancel_and_noise_ties():
     unclear = Race(made_up(valley(0.09), noise=0.0, spread=300.0), 0.01, 2000).run()
     assert unclear.learning_rate == 0.01
     assert "tie at" in unclear.sentence
+    assert "may still catch up" not in unclear.sentence
+
+
+def test_arms_that_are_spared_since_they_may_catch_up_are_not_said_to_tie():
+    """Today 0.03 is clearly best; the two below it stay, for the run is a hundred times as long."""
+    chosen = Race(made_up(valley(0.03), spread=1.0), 0.01, 200, horizon=20_000).run()
+    close = [arm for arm in chosen.record["arms"] if arm["gap"] <= 2 * arm["standard_error"]]
+    spared = [arm for arm in chosen.record["arms"] if arm["fate"] in ("tied", "chosen")]
+    assert len(spared) > len(close)
+    assert " or may still catch up, this is " in chosen.sentence
 
 
 @pytest.mark.parametrize(("prefer", "place"), [("largest", -2), ("smallest", 1), ("mean", 3), ("centre", 3)])

@@ -104,7 +104,10 @@ def compare(
         bool, typer.Option("--json", help="Print the results as one JSON object, nothing else.")
     ] = False,
 ) -> int:
-    """Train DATA in several ways, same split, same starts: which came lowest, which came down fastest?"""
+    """Train DATA in several ways and set them side by side.
+
+    Same split, same starts: which came lowest, which came down fastest?
+    """
     options: dict[str, Any] = {
         "target": target,
         "task": task,

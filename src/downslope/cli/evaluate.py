@@ -15,6 +15,7 @@ def evaluate(
 ) -> None:
     """Measure a trained network on DATA."""
     from downslope.workflow.trained import load
+    from downslope.workflow.words import COLUMN_LABEL, as_number
 
     trained = load(run)
     table = trained.read(data)
@@ -25,4 +26,4 @@ def evaluate(
         return
     print(f"rows      {table.n_rows:,}")
     for name, value in metrics.items():
-        print(f"{name:<9} {value:.6g}")
+        print(f"{COLUMN_LABEL[name]:<9} {as_number(value)}")

@@ -58,7 +58,10 @@ def find_lr(
         bool, typer.Option("--json", help="Print the curve as one JSON object, nothing else.")
     ] = False,
 ) -> None:
-    """Look where a learning rate may lie: descend DATA for a few steps at growing rates. Trains nothing."""
+    """Look where a learning rate may lie; trains nothing.
+
+    A few steps are taken on DATA at growing rates.
+    """
     options: dict[str, Any] = {
         "target": target,
         "task": task,

@@ -18,7 +18,10 @@ def lab(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes one that is free.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
 ) -> None:
-    """Open the lab: roll down valleys, watch a network learn, compare runs while they train."""
+    """Open the lab in the browser.
+
+    Roll down valleys, watch a network learn, compare runs while they train.
+    """
     if find_spec("dash") is None:
         raise OptionError("the lab needs Dash, which is not installed; run  pip install 'downslope[lab]'")
     if not 0 <= port < 2**16:

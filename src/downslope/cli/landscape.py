@@ -21,7 +21,10 @@ def landscape(
     seed: Annotated[int, typer.Option(help="Of the random directions.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw the loss around a run's weights into its report, or along the line between two runs."""
+    """Draw the loss around a run's weights into its report.
+
+    With OTHER, along the line between two runs.
+    """
     from downslope.workflow.landscape import landscape as measure
 
     found = measure(run, other, resolution=resolution, data=data, rows=rows, seed=seed, quiet=as_json)

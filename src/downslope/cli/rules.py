@@ -2,7 +2,10 @@
 
 
 def rules() -> None:
-    """List the update rules: what each adapts, what it keeps in memory, its paper."""
+    """List the update rules.
+
+    What each adapts, what it keeps in memory, and its paper.
+    """
     from rich.console import Console
     from rich.table import Table
 

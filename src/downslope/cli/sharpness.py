@@ -15,7 +15,10 @@ def sharpness(
     rows: Annotated[int, typer.Option(metavar="N", help="Training rows to use, at most.")] = 8192,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure slope and curvature where a run ended: is it a minimum, a saddle, or not settled?"""
+    """Measure slope and curvature where a run ended.
+
+    Is it a minimum, a saddle, or not settled?
+    """
     from downslope.workflow.sharpness import sharpness as measure
 
     found = measure(run, data, rows=rows, quiet=as_json)

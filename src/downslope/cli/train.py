@@ -158,7 +158,10 @@ def train(
         bool, typer.Option("--json", help="Print the summary as one JSON object, nothing else.")
     ] = False,
 ) -> int:
-    """Train a network on DATA (the bundled digits if none is given), test it, save it, explain it."""
+    """Train a network on DATA, test it, save it and explain it.
+
+    Without DATA it learns the bundled digits.
+    """
     options: dict[str, Any] = {
         "target": target,
         "task": task,
@@ -207,9 +210,13 @@ def train(
 
     # Beside the JSON object on standard output, a person at a terminal still sees the descent.
     console = Console(stderr=True, quiet=not sys.stderr.isatty(), highlight=False) if json_ else None
-    run = run_training(
-        data, out=out, overwrite=overwrite, resume=resume, quiet=quiet, console=console, **options
-    )
+    try:
+        run = run_training(
+            data, out=out, overwrite=overwrite, resume=resume, quiet=quiet, console=console, **options
+        )
+    except KeyboardInterrupt as interruption:
+        print(": ".join(word for word in ("interrupted", str(interruption)) if word), file=sys.stderr)
+        return 130
     if json_:
         json.dump({**run.summary, "folder": str(run.folder)}, sys.stdout, indent=2, ensure_ascii=False)
         print()

@@ -21,7 +21,7 @@ History = dict[str, list[Any]]
 def cost_figure(
     history: History, best_epoch: Any = None, events: Sequence[dict[str, Any]] = (), log: bool = False
 ) -> go.Figure:
-    """Return the loss on the training and the validation split, with the best epoch and events marked.
+    """Return the loss on the training and the validation split, with the kept epoch and events marked.
 
     `log` chooses the scale of the cost axis at first; the page has buttons for both.
     """
@@ -32,7 +32,7 @@ def cost_figure(
     shapes: list[dict[str, Any]] = []
     best = _value_at(kept, best_epoch)
     if best is not None:
-        traces.append(_best_mark(best_epoch, best))
+        traces.append(_kept_mark(best_epoch, best))
         shapes.append(_vertical(best_epoch, LIGHT["accent"]))
     marked = [
         event for event in events if event.get("kind") not in QUIET_EVENTS and is_number(event.get("epoch"))
@@ -48,6 +48,7 @@ def cost_figure(
         xaxis=epoch_axis(kept),
         yaxis={
             "title": {"text": "cost (mean loss)"},
+            **from_zero([*kept["train_loss"], *kept.get("validation_loss", [])]),
             **log_axis([*kept["train_loss"], *kept.get("validation_loss", [])], log),
         },
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
@@ -58,7 +59,8 @@ def cost_figure(
 
 def metric_figure(history: History, name: str) -> go.Figure:
     """Return the validation metric per epoch; `name` is what it is called, such as accuracy."""
-    return _single(history, "validation_metric", name, {})
+    share = {"autorangeoptions": {"clipmin": 0, "clipmax": 1}} if name == "accuracy" else {}
+    return _single(history, "validation_metric", name, share)
 
 
 def column_figure(history: History, column: str, name: str) -> go.Figure:
@@ -131,7 +133,7 @@ def _single(history: History, column: str, title: str, axis: dict[str, Any]) -> 
         _curve(kept, column, title, LIGHT["accent"]),
         height=250,
         xaxis=epoch_axis(kept),
-        yaxis={"title": {"text": title}, **axis},
+        yaxis={"title": {"text": title}, **from_zero(kept[column]), **axis},
         margin={"l": 56, "r": 12, "t": 12, "b": 44},
         showlegend=False,
         hovermode="x unified",
@@ -165,11 +167,11 @@ def _value_at(history: History, epoch: Any) -> Any:
     return history[column][history["epoch"].index(epoch)]
 
 
-def _best_mark(epoch: Any, loss: float) -> go.Scatter:
+def _kept_mark(epoch: Any, loss: float) -> go.Scatter:
     return go.Scatter(
         x=[epoch],
         y=[loss],
-        name=f"best: epoch {epoch}",
+        name=f"kept: epoch {epoch}",
         mode="markers",
         marker={"color": LIGHT["accent"], "size": 10, "line": {"color": LIGHT["paper"], "width": 2}},
         hoverinfo="skip",
@@ -215,6 +217,12 @@ def epoch_axis(history: History) -> dict[str, Any]:
         axis["range"] = [first - space, last + space]
         axis |= {"dtick": 1} if last - first < 10 else {"nticks": 12}
     return axis
+
+
+def from_zero(values: Sequence[Any]) -> dict[str, Any]:
+    """Return an axis that begins at 0 where all values are the same: Plotly's own would hide how large."""
+    present = {value for value in values if value is not None}
+    return {"rangemode": "tozero"} if len(present) == 1 and min(present) >= 0 else {}
 
 
 def log_axis(values: Sequence[Any], log: bool) -> dict[str, Any]:

@@ -94,6 +94,19 @@ def grouped(names: Iterable[Any]) -> str:
     return ", ".join(name if count == 1 else f"{count} × {name}" for name, count in counts.items())
 
 
+def both_ends(value: Any, limit: int) -> str:
+    """Return the text of `value` on one line, cut in the middle: names often differ at their ends.
+
+    >>> both_ends("category of the outcome: bad", 22)
+    'category of…tcome: bad'
+    """
+    text = " ".join(str(value).split())
+    if len(text) <= limit:
+        return text
+    end = (limit - 1) // 2
+    return f"{text[: limit - 1 - end]}…{text[len(text) - end :]}"
+
+
 def shortened(value: Any, limit: int = 160) -> str:
     """Return the text of `value` on one line, cut at `limit` characters.
 

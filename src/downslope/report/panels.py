@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -85,6 +86,8 @@ _READING = {
     ),
 }
 
+_WEIGHTED = " The training loss counts rows by their weights, the validation loss all alike."
+
 METRIC_NAMES = {"classification": "accuracy", "regression": "R²"}
 
 
@@ -102,9 +105,14 @@ def cost_panel(contents: RunContents) -> Panel | None:
             history, contents.summary.get("best_epoch"), contents.events, log=figures.spans(losses, factor=10)
         ),
         story=cost_story(contents),
-        reading=_READING["cost"],
+        reading=_READING["cost"] + (_WEIGHTED if _is_weighted(contents.config) else ""),
         scales=positive,
     )
+
+
+def _is_weighted(config: dict[str, Any]) -> bool:
+    """Whether some rows counted more than others in training."""
+    return any(config.get(name) for name in ("class_weight", "sample_weight"))
 
 
 def drive_panels(contents: RunContents) -> Iterator[Panel]:
@@ -214,8 +222,8 @@ def confusion_panel(contents: RunContents) -> Panel | None:
         figure=results.confusion_figure(classes, confusion),
         story=commonest_mistake(classes, confusion),
         reading="One line per actual class, one column per predicted class; the diagonal is right. "
-        + ("A cell holds the number of rows and its share of the line; " if written else "")
-        + "the stronger the colour, the larger the share.",
+        + ("A cell holds the number of rows and its share of the line; the" if written else "The")
+        + " stronger the colour, the larger the share.",
         min_width=results.confusion_width(len(classes)),
         max_width=180 + 170 * len(classes),
     )
@@ -227,12 +235,14 @@ def result_panels(contents: RunContents) -> Iterator[Panel]:
     if evaluation.get("actual"):
         actual, predicted = evaluation["actual"], evaluation["predicted"]
         unit = str(evaluation.get("unit", contents.summary.get("target", "")))
-        shown = number(len(results.finite_pairs(actual, predicted)))
+        split = shortened(evaluation.get("split", "test"), 20)
+        shown = len(results.finite_pairs(actual, predicted))
+        all_of = shown == contents.summary.get("rows", {}).get(split)
         yield Panel(
             name="predicted",
             title="Predicted against actual",
             figure=results.predicted_figure(actual, predicted, unit),
-            story=f"{shown} of the {evaluation.get('split', 'test')} rows.",
+            story=f"{f'All {number(shown)}' if all_of else f'{number(shown)} of the'} {split} rows.",
             reading=_READING["predicted"],
         )
         yield Panel(
@@ -253,10 +263,12 @@ def result_panels(contents: RunContents) -> Iterator[Panel]:
     if evaluation.get("roc", {}).get("fpr"):
         roc = evaluation["roc"]
         area = f"The area beneath is {number(roc.get('auc'), 3)}." if "auc" in roc else ""
+        classes = evaluation.get("classes") or []
+        found = f" “Found” are the rows of “{shortened(classes[1], 40)}”." if len(classes) == 2 else ""
         yield Panel(
             name="roc",
             title="Found against false alarms (ROC)",
             figure=results.roc_figure(roc["fpr"], roc["tpr"]),
             story=area,
-            reading=_READING["roc"],
+            reading=_READING["roc"] + found,
         )

@@ -10,7 +10,7 @@ from downslope.report.theme import LIGHT, figure
 
 FATES = {
     "chosen": "nearest to what is taken",
-    "tied": "not told apart from it",
+    "tied": "ties or may still catch up",
     "dropped": "dropped",
     "diverged": "diverged",
 }
@@ -76,6 +76,7 @@ def race_figure(race: dict[str, Any]) -> go.Figure:
             "type": "log",
             "tickvals": rates,
             "ticktext": [f"{rate:.2g}" for rate in rates],
+            "autotickangles": [0, -60],  # on a phone they end at their ticks, so that the last has room
             "range": [math.log10(min(rates)) - room, math.log10(max(rates)) + room],
         },
         yaxis={"title": {"text": "held-out loss, annealed"}, "type": "log" if log else "linear"}
@@ -128,6 +129,7 @@ def race_reading(race: dict[str, Any]) -> str:
         f"Each point is one learning rate on trial: the loss of the {held_out} after {annealed}, and of one "
         "row more on which it is wrong, so that luck with few rows counts for less; lower is better. All "
         "began at the same weights and saw the same batches. A bar is two standard errors of the "
-        "difference to the best arm; who is further off than that drops out, and the others go on for "
-        "longer, so points of arms that dropped out early lie higher."
+        "difference to the best arm; who is further off than that drops out, but for the two rates just "
+        "below the best where they may catch up in a longer run. The others go on for longer, so points of "
+        "arms that dropped out early lie higher."
     )

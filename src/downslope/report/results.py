@@ -51,7 +51,8 @@ def confusion_figure(classes: Sequence[Any], confusion: Sequence[Sequence[float]
         xaxis={
             "title": {"text": "predicted"},
             "side": "bottom",
-            "tickangle": 0 if size > 60 else -60,
+            **({"autotickangles": [0, -60]} if size > 60 else {"tickangle": -60}),
+            "ticklabeloverflow": "allow",  # else the last is left out, and the others never turn
             **axis,
         },
         yaxis={"title": {"text": "actual"}, "autorange": "reversed", **axis},

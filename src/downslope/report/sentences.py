@@ -57,8 +57,9 @@ def _class_guess(contents: RunContents) -> str:
     accuracy = contents.summary["metrics"].get(judged_split(contents), {}).get("accuracy")
     if share is None or not _speaks_of(contents):
         return ""
-    if is_number(accuracy) and accuracy <= share:
-        return f", no better than always guessing the commonest class ({percent(share)})"
+    if is_number(accuracy) and (accuracy < share or percent(accuracy) == percent(share)):
+        than = "no better than" if percent(accuracy) == percent(share) else "worse than"
+        return f", {than} always guessing the commonest class ({percent(share)})"
     return f" (always guessing the commonest class would be right for {percent(share)})"
 
 
@@ -67,8 +68,9 @@ def _mean_guess(contents: RunContents) -> str:
     mae = contents.summary["metrics"].get(judged_split(contents), {}).get("mae")
     if error is None or not _speaks_of(contents):
         return ""
-    if is_number(mae) and mae >= error:
-        return f", no better than always guessing the mean (about {number(error, 3)})"
+    if is_number(mae) and (mae > error or number(mae, 3) == number(error, 3)):
+        than = "no better than" if number(mae, 3) == number(error, 3) else "worse than"
+        return f", {than} always guessing the mean (about {number(error, 3)})"
     return f" (always guessing the mean would be off by about {number(error, 3)})"
 
 
@@ -99,10 +101,11 @@ def what_happened(contents: RunContents) -> str:
     parts = [f"Training ended after {counted(epochs, 'epoch')}" if is_number(epochs) else "Training ended"]
     if summary.get("stopped_because"):
         parts[0] += f": {shortened(summary['stopped_because'], 300).rstrip('.')}"
-    if is_number(summary.get("best_epoch")):
-        parts.append(
-            f"The weights kept are those of epoch {number(summary['best_epoch'])}{_why_kept(contents)}"
-        )
+    kept = summary.get("best_epoch")
+    if kept == 0:
+        parts.append("The weights of the start were kept")
+    elif is_number(kept):
+        parts.append(f"The weights kept are those of epoch {number(kept)}{_why_kept(contents)}")
     seconds = summary.get("seconds", {})
     devices = grouped(summary.get("devices", []))
     if is_number(seconds.get("total")):
@@ -126,7 +129,13 @@ def _why_kept(contents: RunContents) -> str:
 
 def findings(contents: RunContents) -> list[tuple[bool, str, str]]:
     """Return (is an alarm, what was found, what to do next), the diagnosis of the descent."""
-    found = diagnose(contents.history, contents.summary, layers=contents.layers, events=contents.events)
+    found = diagnose(
+        contents.history,
+        contents.summary,
+        layers=contents.layers,
+        events=contents.events,
+        sharpness=contents.sharpness,
+    )
     return [
         (finding.alarm, _capital(shortened(finding.words, 400)), _capital(shortened(finding.next_step, 300)))
         for finding in found
@@ -143,7 +152,10 @@ def cost_story(contents: RunContents) -> str:
     train = [value for value in history["train_loss"] if value is not None]
     if not train:
         return ""
-    story = f"The training cost went from {number(train[0], 3)} to {number(train[-1], 3)}"
+    first, last = number(train[0], 3), number(train[-1], 3)
+    story = f"The training cost went from {first} to {last}"
+    if first == last:
+        story = f"The training cost {'was' if len(train) == 1 else 'stayed at'} {last}"
     measured = [
         (loss, epoch)
         for loss, epoch in zip(history.get("validation_loss", []), history["epoch"], strict=False)
@@ -151,7 +163,8 @@ def cost_story(contents: RunContents) -> str:
     ]
     if measured:
         lowest, epoch = min(measured)
-        story += f"; on the validation rows it was lowest, {number(lowest, 3)}, at epoch {number(epoch)}"
+        place = f"lowest, {number(lowest, 3)}, at epoch {number(epoch)}"
+        story += f"; on the validation rows it was {place if len(measured) > 1 else number(lowest, 3)}"
     return story + "."
 
 

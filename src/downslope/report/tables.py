@@ -47,15 +47,20 @@ def tiles(contents: RunContents) -> list[tuple[str, str, str]]:
     size = f"of {number(summary['batch_size'])}" if is_number(summary.get("batch_size")) else ""
     shown += [
         ("parameters", number(summary.get("n_params")), shortened(contents.config.get("model", ""), 40)),
-        ("optimizer", shortened(summary.get("optimizer", ABSENT), 40), _rate(summary)),
+        ("optimizer", shortened(summary.get("optimizer", ABSENT), 40), _rate(contents)),
         ("training time", duration(seconds.get("train")), " ".join(filter(None, (steps, size)))),
     ]
     return shown
 
 
-def _rate(summary: dict[str, Any]) -> str:
-    rate = summary.get("learning_rate")
-    return f"learning rate {number(rate)}" if is_number(rate) else ""
+def _rate(contents: RunContents) -> str:
+    """Return the learning rate that was asked for or chosen, or the one the guard went on with."""
+    rates = [contents.summary.get("learning_rate")]
+    for event in contents.events:
+        if event.get("kind") in ("rolled-back", "other-rate") and isinstance(event.get("values"), dict):
+            rates.append(event["values"].get("learning_rate"))
+    known = [rate for rate in rates if is_number(rate)]
+    return f"learning rate {number(known[-1])}" if known else ""
 
 
 def metrics_table(contents: RunContents) -> Table:
@@ -158,8 +163,12 @@ def setting(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict) and set(value) == {"name", "hyperparameters"}:
+        return f"{setting(value['name'])} ({setting(value['hyperparameters'])})"
+    if isinstance(value, dict):
+        return shortened(", ".join(f"{name} {setting(part)}" for name, part in value.items()) or "none", 300)
     if isinstance(value, list | tuple):
-        return shortened(", ".join(map(str, value)) or "none", 300)
+        return shortened(", ".join(map(setting, value)) or "none", 300)
     if isinstance(value, float):
         return f"{value:.6g}"
     return shortened(value, 300)

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from downslope.report.formatting import shortened
+from downslope.report.formatting import both_ends
 
 LIGHT = {
     "paper": "#ffffff",
@@ -93,7 +93,7 @@ def figure(*traces: Any, height: int, **layout: Any) -> go.Figure:
 
 def as_text(value: Any, limit: int = 28) -> str:
     """Return `value` so that Plotly shows it letter for letter: its labels understand some HTML tags."""
-    return html.escape(shortened(value, limit), quote=False)
+    return html.escape(both_ends(value, limit), quote=False)
 
 
 def on_paper(drawn: go.Figure) -> go.Figure:

@@ -59,6 +59,17 @@ def in_short(findings: Sequence[Finding], history: Mapping[str, Sequence[Any]]) 
         others = f" (and {len(alarms) - 1} more, in the report)" if len(alarms) > 1 else ""
         return [alarms[0].words + others, f"next: {alarms[0].next_step}"]
     losses = [loss for loss in map(number_of, history.get("train_loss", ())) if math.isfinite(loss)]
-    fell = f": the loss fell from {losses[0]:.3g} to {losses[-1]:.3g}" if losses else ""
     notes = "; ".join(finding.words for finding in findings[:1])
-    return [f"healthy{fell}" + (f"; {notes}" if notes else "")]
+    return [f"healthy{_way(losses)}" + (f"; {notes}" if notes else "")]
+
+
+def _way(losses: Sequence[float]) -> str:
+    """Return where the loss went, as far as three digits tell."""
+    if not losses:
+        return ""
+    first, last = f"{losses[0]:.3g}", f"{losses[-1]:.3g}"
+    if len(losses) == 1:
+        return f": the loss was {last} in the one epoch"
+    if first == last:
+        return f": the loss stayed at {last}"
+    return f": the loss {'fell' if losses[-1] < losses[0] else 'rose'} from {first} to {last}"

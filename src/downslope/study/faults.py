@@ -6,7 +6,8 @@ against the epochs.
 """
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,14 @@ def _failed(record: Record) -> Finding | None:
     ends = [event for event in record.events if event.get("kind") in kinds]
     if not ends or str(record.summary.get("stopped_because", "")).startswith("all epochs"):
         return None
-    words = f"diverged: {_sentence(record.summary.get('stopped_because') or ends[-1].get('message', ''))}"
-    step = "use a higher precision" if ends[-1]["kind"] == "overflow" else "lower the learning rate tenfold"
-    return Finding("diverged", words, {"step": ends[-1].get("step")}, step)
+    told = record.summary.get("stopped_because") or ends[-1].get("message", "")
+    what, *remedies = re.split(r"\. (?=Try |Look |Kept )", str(told).strip().rstrip("."))
+    if remedies and not remedies[0].startswith("Kept"):
+        step = remedies[0][:1].lower() + remedies[0][1:]
+    else:
+        overflow = ends[-1]["kind"] == "overflow"
+        step = "use a higher precision" if overflow else "lower the learning rate tenfold"
+    return Finding("diverged", f"diverged: {what}", {"step": ends[-1].get("step")}, step)
 
 
 def _recovered(record: Record) -> Finding | None:
@@ -52,7 +58,9 @@ def _recovered(record: Record) -> Finding | None:
 
 
 def _overshoots(record: Record) -> Finding | None:
-    losses = record.column("train_loss")
+    # Dropout makes the training loss higher than that of the start was, which is measured without; what
+    # rises because steps are too large rises on the validation rows too.
+    losses = np.fmin(record.column("train_loss"), record.column("validation_loss"))
     known = losses[np.isfinite(losses)]
     if len(known) == 0:
         return None
@@ -264,18 +272,36 @@ def _settled(record: Record) -> Finding | None:
     flat = late.max() - late.min() < 0.02 * (max(losses[0], record.start) - losses.min() + 1e-300)
     if share > 0.02 or not flat:
         return None
-    low, high = (number_of(record.sharpness.get(name)) for name in ("smallest", "largest"))
-    where = "where the ground is nearly flat"
-    if math.isfinite(low) and math.isfinite(high):
-        where = "in a minimum" if low >= -0.05 * abs(high) else "on a saddle: some directions still lead down"
+    low = number_of(record.sharpness.get("smallest"))
+    where = _place(record.sharpness)
+    what = f"settled {where}" if where else "levelled off"
     return Finding(
         "settled",
-        f"settled {where}: the gradient is down to {100 * share:.2g} % of its largest",
+        f"{what}: the gradient is down to {100 * share:.2g} % of its largest, and the loss no longer falls",
         {"gradient_share": share, "smallest_curvature": None if math.isnan(low) else low},
         "disturb it: smaller batches or a larger learning rate" if "saddle" in where else "",
         alarm="saddle" in where,
     )
 
+
+def _place(sharpness: Mapping[str, Any]) -> str:
+    """Return where it has settled, by the curvature; empty where that was not measured or says: not yet."""
+    if "verdict" in sharpness:
+        return SETTLED.get(str(sharpness["verdict"]), "")
+    low, high = (number_of(sharpness.get(name)) for name in ("smallest", "largest"))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return SETTLED["minimum" if low >= -0.05 * abs(high) else "saddle"]
+
+
+# What `study.sharpness` says of the place, as the end of a sentence.
+SETTLED = {
+    "minimum": "in a minimum",
+    "flat minimum": "in a minimum with flat directions",
+    "saddle": "on a saddle: some directions still lead down",
+    "maximum": "on a maximum",
+    "flat": "on flat ground",
+}
 
 # Rules whose step is step_size × gradient; for the others the bound of 2 does not hold.
 PLAIN_RULES = ("gradient-descent", "sgd")
@@ -293,7 +319,3 @@ LOOKS: tuple[Callable[[Record], Finding | None], ...] = (
     _plateau,
     _settled,
 )
-
-
-def _sentence(text: Any) -> str:
-    return str(text).split(". Try")[0].strip().rstrip(".")

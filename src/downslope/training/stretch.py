@@ -119,8 +119,10 @@ def make_stretch(
 
 
 def _ratios(before: Any, after: Any) -> Float[Array, " layers"]:
+    """Return ‖update‖ / ‖weights‖ of each layer; NaN where the weights are 0."""
     updates = jax.tree.map(lambda new, old: new - old, after, before)
-    return layer_norms(updates) / jnp.maximum(layer_norms(before), 1e-30)
+    norms = layer_norms(before)
+    return jnp.where(norms > 0, layer_norms(updates) / norms, jnp.nan)
 
 
 def batch_at(index: Array, data: Batch, stretch: Stretch, devices: Devices = ONE_DEVICE) -> Batch:

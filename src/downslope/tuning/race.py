@@ -188,6 +188,10 @@ class Race:
         """Return whether an arm is, or at the end of the run may be, as good as the best."""
         return arm is best or self._left(arm, best) * arm.gap <= STANDARD_ERRORS * arm.error
 
+    def _is_close(self, arm: Arm, best: Arm) -> bool:
+        """Return whether an arm is not told apart from the best today."""
+        return arm is best or arm.gap <= STANDARD_ERRORS * arm.error
+
     def _left(self, arm: Arm, best: Arm) -> float:
         """Return what share of an arm's gap will be left at the end of the run."""
         below = round(math.log(best.learning_rate / arm.learning_rate, FACTOR))
@@ -242,7 +246,8 @@ class Race:
             rates = f"{tied[0].learning_rate:g} {'to' if len(tied) > 2 else 'and'} {tied[-1].learning_rate:g}"
             mean = "their weighted mean" if self.trials.lent else "the one nearest to their weighted mean"
             this = mean if self.prefer == "mean" else f"the {self.prefer}"
-            why = f"{rates} tie at {self.loss(best):.3g}, this is {this}"
+            later = "" if all(self._is_close(arm, best) for arm in tied) else " or may still catch up"
+            why = f"{rates} tie at {self.loss(best):.3g}{later}, this is {this}"
         elif second is None:
             why = f"it reached {self.loss(chosen):.3g}, the others diverged"
         else:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def train(
 
 def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> Run:
     """Train, measure and save a job; see `train`."""
+    try:
+        with ExitStack() as at_the_end:
+            return _run_job(job, console, listeners, at_the_end)
+    except KeyboardInterrupt:  # before or after the descent, which ends in good order by itself
+        whole = [] if job.folder is None else (job.folder / "checkpoints").glob("*")
+        can_go_on = any(checkpoint.name.isdigit() for checkpoint in whole)
+        hint = f"go on with  downslope train --resume {job.folder}" if can_go_on else ""
+        raise KeyboardInterrupt(hint) from None
+
+
+def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_end: ExitStack) -> Run:
     began = time.monotonic() - job.read_seconds
     prepared = job.prepared
     words.announce(job, console)
@@ -117,10 +129,12 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
         if not job.resume:
             outcome.create(job.folder, job)
         checkpoints = Checkpoints(job.folder / "checkpoints")
+        at_the_end.callback(checkpoints.close)  # the last is written in the background
         path = PathRecorder(job.folder, state.params)
         recorded = [heard, _Recorder(job.folder), path]
         plan = replace(plan, snapshots_per_epoch=path.snapshots_per_epoch(plan.epochs))
-    with Display(console, words.METRIC_LABEL[prepared.encoding.task], job.plan.epochs) as display:
+    metric = words.METRIC_LABEL[prepared.encoding.task]
+    with Display(console, metric, plan.epochs, plan.max_seconds) as display:
         descent = descend(
             problem,
             plan,
@@ -173,12 +187,11 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
             size,
             job.plan.seed,
         )
-    summary["seconds"]["total"] = time.monotonic() - began
+    earlier = heard.trained_before + (summary["seconds"]["tune"] if heard.tuned_before else 0.0)
+    summary["seconds"]["total"] = time.monotonic() - began + earlier
     run = Run(trained, summary, runs.history_table(progress.history), job.folder)
     if job.folder is not None:
         outcome.save(job, trained, summary, progress.history, progress.layers, measured, important)
-    if checkpoints is not None:
-        checkpoints.close()  # the last was written in the background meanwhile
     words.conclude(run, console, in_short(findings, run.history.to_pydict()))
     if progress.failed:
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
@@ -236,12 +249,13 @@ def _schedule(job: Job) -> Schedule:
 
 
 def _dead_units(job: Job, params: Any, model_state: Any, problem: Problem) -> dict[str, float]:
-    """Return the share of dead units in each hidden layer on rows not trained on; {} for an own network."""
+    """Return the share of dead units in each hidden layer on the training rows; {} for an own network."""
     hidden = None if job.architecture is None else job.architecture.hidden_layers()
     if hidden is None:
         return {}
-    rows = problem.validation or problem.train
-    inputs = jax.tree.map(lambda array: array[:EVALUATION_ROWS], rows.inputs)
+    if len(problem.train.weights) < 2:  # one row cannot tell
+        return {}
+    inputs = jax.tree.map(lambda array: array[:EVALUATION_ROWS], problem.train.inputs)
 
     def shares(params: Any, model_state: Any, inputs: Any) -> Any:
         return dead_units(hidden.apply(params, model_state, inputs, key=None, train=False)[0])
@@ -251,12 +265,21 @@ def _dead_units(job: Job, params: Any, model_state: Any, problem: Problem) -> di
 
 
 class _Heard:
-    """Remembers what the guard did, for the diagnosis of a run that is not written down."""
+    """Remembers what the guard did, for the diagnosis of a run that is not written down.
+
+    Of a run that is resumed, also how many seconds it had been trained before, and whether its learning
+    rate was chosen then.
+    """
 
     def __init__(self):
         self.records: list[dict[str, Any]] = []
+        self.trained_before, self.tuned_before = 0.0, False
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "resumed":
+            self.trained_before, self.tuned_before = event.seconds, True
+        if event.kind == "learning-rate":
+            self.tuned_before = False
         if event.kind in GUARD_KINDS:
             self.records.append({"kind": event.kind, "step": event.step, "values": event.values})
 

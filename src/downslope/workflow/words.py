@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from downslope.report.formatting import counted
 from downslope.workflow.job import Job
 from downslope.workflow.lines import say
 from downslope.workflow.prepare import SPLITS
@@ -26,7 +27,7 @@ def announce(job: Job, console: Console) -> None:
     """Say what is about to be done, with everything that was chosen."""
     prepared, plan, config = job.prepared, job.plan, job.config
     rows = {name: len(batch.weights) for name, batch in prepared.rows.items()}
-    size = f"{sum(rows.values()):,} rows × {prepared.n_columns} columns"
+    size = f"{counted(sum(rows.values()), 'row')} × {counted(prepared.n_columns, 'column')}"
     parts = " · ".join(f"{name} {rows[name]:,}" for name in SPLITS if name in rows)
     stopping = (
         f", stopping after {plan.patience} without progress" if plan.patience and "validation" in rows else ""
@@ -34,19 +35,20 @@ def announce(job: Job, console: Console) -> None:
     say(console, "data", f"{prepared.name}: {size} ({parts})")
     for note in prepared.encoding.notes[:NOTES_SHOWN]:
         say(console, "", note)
-    if len(prepared.encoding.notes) > NOTES_SHOWN:
-        say(console, "", f"and {len(prepared.encoding.notes) - NOTES_SHOWN} more notes, in the report")
+    more = len(prepared.encoding.notes) - NOTES_SHOWN
+    if more > 0:
+        say(console, "", f"and {counted(more, 'more note')}, in the report")
     say(console, "model", f"{job.described}, {prepared.loss.name}")
     kind = "" if job.precision.name == "float32" else f", {job.precision.name}"
     say(console, "device", plan.devices.describe() + kind)
     rate = "to be chosen by a race" if job.raced else f"{plan.learning_rate:g}"
     least = plan.least_decay
     decay = "" if least is None else f"weight decay {least:g} and more as the validation rows ask, "
-    schedule, length = f"{config['schedule']} schedule", f"up to {plan.epochs} epochs{stopping}"
+    schedule, length = f"{config['schedule']} schedule", f"up to {counted(plan.epochs, 'epoch')}{stopping}"
     if config["schedule"] == "auto":
         schedule = "constant, then falling to 0"
         if config["epochs"] == "auto":
-            length = f"until the validation loss stands still (at most {plan.epochs} epochs)"
+            length = f"until the validation loss stands still (at most {counted(plan.epochs, 'epoch')})"
     say(
         console,
         "descent",
@@ -65,13 +67,14 @@ def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
     for name in names:
         table.add_column(COLUMN_LABEL[name], justify="right")
     for split in (split for split in SPLITS if split in metrics):
-        table.add_row(split, *(_number(metrics[split][name]) for name in names))
+        table.add_row(split, *(as_number(metrics[split][name]) for name in names))
     seconds = summary["seconds"]
-    best = f", best epoch {summary['best_epoch']}" if "validation" in metrics else ""
+    kept = f"epoch {summary['best_epoch']}" if summary["best_epoch"] else "the start"
+    chosen = "validation" in metrics or not summary["best_epoch"]
     say(
         console,
         "stopped",
-        f"{summary['stopped_because']}{best} "
+        f"{summary['stopped_because']}{f'. Weights of {kept} kept' if chosen else ''} "
         f"({seconds['train']:.1f} s of training, {seconds['compile']:.1f} s of compiling)",
     )
     console.print(table)
@@ -81,5 +84,10 @@ def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
         say(console, "report", str(run.folder / "report.html"))
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+def as_number(value: float | None) -> str:
+    """Return a metric as it is printed; a dash where there is none."""
+    if value is None:
+        return "—"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.3g}"
+    return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
