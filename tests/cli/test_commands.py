@@ -262,6 +262,27 @@ def test_ctrl_c_after_the_descent(things, command, monkeypatch):
     assert command("report", "run").code == 0
 
 
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (MemoryError("Unable to allocate 74.5 GiB"), "there is not enough memory; take a smaller network"),
+        (RuntimeError("INTERNAL: Out of memory allocating 40000 bytes."), "there is not enough memory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_in_one_line(command, monkeypatch, trouble, said):
+    import importlib
+
+    def fails(*arguments, **options):
+        raise trouble
+
+    monkeypatch.setattr(importlib.import_module("downslope.workflow.train"), "train", fails)
+    answer = command("train", "iris")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.error.startswith(said)
+
+
 def test_a_reader_that_goes_away(finished, environment):
     """`downslope predict … | head -1`: no traceback."""
     program = "from downslope.cli import main; main()"

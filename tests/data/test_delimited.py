@@ -112,6 +112,17 @@ def test_a_decimal_comma_is_understood_where_semicolons_delimit(tmp_path):
     }
 
 
+def test_commas_beside_semicolons_are_decimal_signs(tmp_path):
+    """Though they split the rows as evenly."""
+    named = columns_of(tmp_path, "Area, m2;Price, EUR\n1,50;2,25\n3,75;4,5\n")
+    assert named == {"Area, m2": ("double", [1.5, 3.75]), "Price, EUR": ("double", [2.25, 4.5])}
+    assert columns_of(tmp_path, "1,50;2,50\n3,25;4,75\n", header=False) == {
+        "column_1": ("double", [1.5, 3.25]),
+        "column_2": ("double", [2.5, 4.75]),
+    }
+    assert list(columns_of(tmp_path, 'a,b\n1,"x;y"\n2,"z;w"\n')) == ["a", "b"]
+
+
 def test_thousands_are_understood_where_nothing_else_can_be_meant(tmp_path):
     content = "a;b;c;d;e\n2,350;1,002,350;2,350;0,350;2,35\n323;NA;1,125;1;1\n-1,000;7;9,000;2;12\n"
     found = columns_of(tmp_path, content)

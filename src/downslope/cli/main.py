@@ -35,6 +35,8 @@ app.command()(compare.compare)
 app.command()(rules.rules)
 app.command()(lab.lab)
 
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # how JAX says it
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -58,7 +60,7 @@ def downslope(
 def main() -> None:
     """Run the command line; every failure is one line on standard error and an exit code.
 
-    0: done. 1: the descent failed. 2: something given cannot be used. 130: interrupted.
+    0: done. 1: the descent failed, or the machine did. 2: something given cannot be used. 130: interrupted.
     """
     keep_compiled_programs()
     collect_garbage_rarely()
@@ -73,6 +75,12 @@ def main() -> None:
     except BrokenPipeError:  # `downslope … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # a full disk, say
+        code = _fail(": ".join(str(part) for part in (error.filename, error.strerror) if part), 1)
+    except Exception as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        code = _fail("there is not enough memory; take a smaller network, batch size or --ramps", 1)
     sys.exit(code)
 
 

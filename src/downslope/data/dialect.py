@@ -129,15 +129,20 @@ def not_utf8(path: Path, where: str) -> DataError:
 def _sniff(text: str, path: Path) -> str:
     """Return the delimiter that splits the first rows into equally many columns.
 
-    The one that the file's name promises wins wherever it works; where none works it is returned
-    too, so that the ragged row is reported as what the user expects the file to be.
+    The one that the file's name promises wins wherever it works, but for commas beside semicolons: these
+    are decimal signs. Where none works it is returned too, so that the ragged row is reported as what the
+    user expects the file to be.
     """
     promised = "\t" if ".tsv" in path.suffixes[-2:] else ","
-    for delimiter in (promised, *_DELIMITERS):
-        widths = _widths(text, delimiter)
-        if len(widths) == 1 and widths.pop() > 1:
-            return delimiter
-    return promised
+    works = [one for one in (promised, *_DELIMITERS) if _splits_evenly(text, one)]
+    if works[:1] == [","] and ";" in works:
+        return ";"
+    return works[0] if works else promised
+
+
+def _splits_evenly(text: str, delimiter: str) -> bool:
+    widths = _widths(text, delimiter)
+    return len(widths) == 1 and widths.pop() > 1
 
 
 def _widths(text: str, delimiter: str) -> set[int]:
