@@ -135,6 +135,9 @@ def test_dead_units():
     told = history(train, validation, rates)
     assert names(told, {**SUMMARY, "dead_units": {"hidden layer 1": 0.6}}) == ["dead units"]
     assert names(told, {**SUMMARY, "dead_units": {"hidden layer 1": 0.02}}) == []
+    dead = {**SUMMARY, "dead_units": {"hidden layer 1": 0.6}, "model": "mlp 3 → 8 → 1, silu"}
+    (finding,) = (one for one in diagnose(told, dead) if one.name == "dead units")
+    assert "--activation leaky-relu, or --batch-norm" in finding.next_step  # not what is used already
 
 
 def test_settled():

@@ -223,11 +223,13 @@ def _dead(record: Record) -> Finding | None:
     worst = max(record.dead_units.items(), key=lambda item: number_of(item[1]), default=None)
     if worst is None or not number_of(worst[1]) > DEAD:
         return None
+    network = str(record.summary.get("model"))
+    others = [name for name in ("leaky-relu", "silu") if name not in network]
     return Finding(
         "dead units",
         f"dead units: {100 * worst[1]:.0f} % of the units of {worst[0]} answer the same to every row",
         {"layer": worst[0], "share": worst[1]},
-        "lower the learning rate, or use --activation leaky-relu, silu or --batch-norm",
+        f"lower the learning rate, or use --activation {' or '.join(others)}, or --batch-norm",
     )
 
 
