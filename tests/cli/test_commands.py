@@ -268,6 +268,7 @@ def test_ctrl_c_after_the_descent(things, command, monkeypatch):
         (MemoryError("Unable to allocate 74.5 GiB"), "there is not enough memory; take a smaller network"),
         (RuntimeError("INTERNAL: Out of memory allocating 40000 bytes."), "there is not enough memory"),
         (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("the disk has gone"), "the disk has gone"),
         (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device"),
     ],
 )

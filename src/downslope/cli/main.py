@@ -76,7 +76,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:  # a full disk, say
-        code = _fail(": ".join(str(part) for part in (error.filename, error.strerror) if part), 1)
+        what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+        code = _fail(what or str(error), 1)
     except Exception as error:
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
