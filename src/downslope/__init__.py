@@ -19,6 +19,10 @@ if TYPE_CHECKING:
         TrainingError as TrainingError,
     )
     from downslope.rules import *  # noqa: F403
+    from downslope.sklearn import (
+        DownslopeClassifier as DownslopeClassifier,
+        DownslopeRegressor as DownslopeRegressor,
+    )
     from downslope.stepsize import (
         LineSearch as LineSearch,
         Plateau as Plateau,
@@ -91,6 +95,8 @@ _STEP_SIZES = [
 _HOME = {
     "train": "downslope.workflow.train",
     "Run": "downslope.workflow.run",
+    "DownslopeClassifier": "downslope.sklearn",
+    "DownslopeRegressor": "downslope.sklearn",
     "sharpness": "downslope.workflow.sharpness",
     "landscape": "downslope.workflow.landscape",
     "compare": "downslope.workflow.compare",

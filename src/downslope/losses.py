@@ -53,8 +53,8 @@ class Loss:
 
     @property
     def spelled(self) -> str:
-        """How it is typed, ``"quantile:0.9"``."""
-        return ":".join([self.name, *(f"{number:g}" for number in self.options.values())])
+        """How it is typed, ``"quantile:0.9"``, to the last digit, as run folders keep it."""
+        return ":".join([self.name, *(repr(number).removesuffix(".0") for number in self.options.values())])
 
     def n_outputs(self, n_classes: int) -> int:
         """Return how many outputs the network needs: 1 for regression and for a single logit."""

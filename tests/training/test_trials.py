@@ -92,7 +92,7 @@ def test_of_few_rows_some_are_lent_and_none_of_these_is_learnt_from(made, with_v
     assert (measured[0][1][n_validation:] != measured[1][1][n_validation:]).all()
 
 
-def test_rows_without_weight_are_not_lent_and_the_others_count_alike(made):
+def test_rows_without_weight_are_not_lent_and_the_others_keep_theirs(made):
     weights = np.where(np.arange(50) < 5, 7.0, 0.0).astype(np.float32)
     problem = dataclasses.replace(
         made.problem, validation=None, train=made.problem.train._replace(weights=weights)
@@ -102,7 +102,7 @@ def test_rows_without_weight_are_not_lent_and_the_others_count_alike(made):
     assert set(lent) < set(range(5))
     assert sorted([*lent, *learnt]) == list(range(50))
     trials = laboratory(problem, PLAN, made.start())
-    assert trials.weights.tolist() == [1.0] * 3
+    assert trials.weights.tolist() == [7.0] * 3
     assert np.isfinite(trials.measure(trials.begin())).all()
 
 

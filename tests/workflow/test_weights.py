@@ -7,6 +7,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 import downslope as ds
+from downslope.data.split import split
 from downslope.errors import DataError, OptionError
 from downslope.workflow.options import options_from
 from downslope.workflow.prepare import prepare
@@ -83,9 +84,9 @@ def test_the_column_of_weights_is_no_input():
     without = prepared(frame(), target="kind")
     with_weights = prepared(data, target="kind", sample_weight="weight")
     assert with_weights.n_columns == without.n_columns == 3
-    for split, batch in without.rows.items():
+    for part, batch in without.rows.items():
         for a, b in zip(
-            jax.tree.leaves(batch.inputs), jax.tree.leaves(with_weights.rows[split].inputs), strict=True
+            jax.tree.leaves(batch.inputs), jax.tree.leaves(with_weights.rows[part].inputs), strict=True
         ):
             np.testing.assert_array_equal(a, b)
     assert "weight" not in str(with_weights.encoding.to_json())
@@ -101,11 +102,23 @@ def test_a_column_and_an_array_say_the_same():
 
 
 @pytest.mark.parametrize("options", [{"sample_weight": TIMES}, {"class_weight": "balanced"}], ids=str)
-def test_only_training_rows_are_weighted(options):
+def test_rows_that_steer_are_weighted_and_test_rows_are_not(options):
     rows = prepared(X, Y, model=LINEAR, **options).rows
-    assert len(set(rows["train"].weights.tolist())) > 1
-    for split in ("validation", "test"):
-        np.testing.assert_array_equal(rows[split].weights, np.ones(len(rows[split].weights)))
+    for part in ("train", "validation"):
+        assert len(set(rows[part].weights.tolist())) > 1
+    by_class = dict(zip(rows["train"].targets.tolist(), rows["train"].weights.tolist(), strict=True))
+    if "class_weight" in options:
+        expected = [by_class[code] for code in rows["validation"].targets.tolist()]
+        assert rows["validation"].weights.tolist() == expected
+    np.testing.assert_array_equal(rows["test"].weights, np.ones(len(rows["test"].weights)))
+
+
+def test_validation_rows_that_all_weigh_nothing_count_alike():
+    parts = split(ROWS, seed=0, classes=np.unique(Y, return_inverse=True)[1])
+    weight = np.ones(ROWS)
+    weight[parts.validation] = 0.0
+    rows = prepared(X, Y, model=LINEAR, sample_weight=weight).rows
+    np.testing.assert_array_equal(rows["validation"].weights, np.ones(len(parts.validation)))
 
 
 def test_the_metrics_of_other_rows_are_not_weighted():

@@ -123,15 +123,11 @@ def lent_rows(session: Session) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def held_out_rows(session: Session, lent: np.ndarray) -> Batch:
-    """Return the rows on which trials are measured: where there are none, some that they learn from.
-
-    Those that are lent count like those of the validation: weights are for learning.
-    """
+    """Return the rows on which trials are measured: where there are none, some that they learn from."""
     train, validation = session.problem.train, session.problem.validation
     if len(lent) == 0:
         return validation or weighty_rows(train, EVALUATION_ROWS)
     lent_too = jax.tree.map(lambda array: array[lent], train)
-    lent_too = lent_too._replace(weights=np.ones_like(lent_too.weights))
     if validation is None:
         return lent_too
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), validation, lent_too)

@@ -43,7 +43,8 @@ class TrainOptions:
         loss: one of `losses.LOSSES`, its number after a colon (``"quantile:0.9"``), or a function
             ``(outputs, targets) -> losses`` of shapes (batch, outputs), (batch,), (batch,); None: by task.
         sample_weight: column of each row's weight, ≥ 0, or an array (rows,) beside arrays or a frame.
-        class_weight: ``"balanced"`` for weights that make all classes count alike, or {label: weight}.
+        class_weight: ``"balanced"`` for weights that make all classes count alike, or {label: weight}. Both
+            weights count in the loss of the validation rows too, for it steers; test rows count alike.
         optimizer: a name of `rules.registry.RULES`, a `Rule`, or an Optax transformation.
         learning_rate: > 0; ``"auto"`` or None: chosen by a race on the data (`tuning.race`); an Optax
             transformation keeps its own.

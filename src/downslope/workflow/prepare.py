@@ -91,12 +91,15 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
     train_codes = np.asarray(whole.targets)[parts.train] if encoding.classes else np.zeros(0, int)
     by_class = class_weights(options.class_weight, encoding.classes, train_codes)
     rows = {name: take(whole, getattr(parts, name)) for name in SPLITS}
-    heard = weights[parts.train]  # weights are for learning: validation and test rows count as they are
     if encoding.classes:
-        heard = heard * by_class[rows["train"].targets]
-    if not heard.any():
+        weights = weights * by_class[whole.targets]
+    if not weights[parts.train].any():
         raise DataError(f"{used.name}: every training row has weight 0; at least one must count")
-    rows["train"] = rows["train"]._replace(weights=heard)
+    # The validation rows count as those of the training do, or they would steer towards another cost. Test
+    # rows count alike.
+    for name in ("train", "validation"):
+        heard = weights[getattr(parts, name)]
+        rows[name] = rows[name]._replace(weights=heard if heard.any() else np.ones_like(heard))
     if options.test is not None:
         test, test_y = options.test if isinstance(options.test, tuple) else (options.test, None)
         rows["test"] = encode(encoding, read_rows(test, test_y, options, encoding))

@@ -1,6 +1,7 @@
 """A trained network with everything it needs to answer about new rows, in memory or from a run folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,15 @@ class Trained:
             return []
         return self.encoding.unfamiliar(table)
 
+    @cached_property
+    def _evaluation(self) -> Any:
+        """The compiled evaluation: one for all calls, as compiling takes longer than most of them."""
+        return jax.jit(make_evaluation(self.model, self.loss))
+
     def measured(self, rows: Batch) -> Evaluated:
         """Return predictions and the mean loss."""
         batches = cut(rows, evaluation_size(rows))
-        evaluation = jax.jit(make_evaluation(self.model, self.loss))
-        return evaluate(evaluation, self.params, self.model_state, batches, len(rows.weights))
+        return evaluate(self._evaluation, self.params, self.model_state, batches, len(rows.weights))
 
     def predict(self, data: Any) -> np.ndarray:
         """Return one label, or one number in the target's units, per row of `data`, in order."""
@@ -110,6 +115,24 @@ class Trained:
         dtype = np.float32 if self.encoding.task == "regression" else np.int32
         not_looked_at = np.zeros(table.n_rows, dtype)
         return self.measured(Batch(inputs, not_looked_at, np.ones(table.n_rows, np.float32))).predictions
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return plain data for `pickle`: what describes the network and the loss, not their code.
+
+        Raises:
+            TypeError: the network or the loss is the user's own.
+        """
+        if self.architecture is None or self.loss.name not in LOSSES:
+            raise TypeError("a run with a network or a loss of your own cannot be pickled; save it with out=")
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
+        weights = jax.tree.map(np.asarray, {"params": self.params, "model_state": self.model_state})
+        return {**plain, **weights, "loss": self.loss.spelled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the network and the loss anew."""
+        encoding = state["encoding"]
+        loss = loss_by_name(state["loss"], encoding.task, len(encoding.classes))
+        self.__dict__.update(state, loss=loss, model=state["architecture"].build())
 
     def save(self, folder: Path) -> None:
         """Write model.json and model.safetensors."""
