@@ -45,7 +45,7 @@ class TrainingError(DownslopeError):
 
 
 class NonFiniteError(TrainingError):
-    """The loss or the gradient became infinite or not a number.
+    """The loss or the gradient became infinite or not a number, or diverged, and smaller steps did not help.
 
     Attributes:
         result: the run, or the result of `minimize`, with the last weights that were finite.

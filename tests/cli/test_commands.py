@@ -115,7 +115,7 @@ def test_every_option_reaches_the_run(things, csv, command, table):
         "--test": ("test.tsv", str(things.parent / "test.tsv")),
         "--validation-fraction": ("0.25", 0.25),
         "--drop": ("price", ["price"]),
-        "--delimiter": ("tab", "\t"),
+        "--delimiter": ("tab", "tab"),
         "--model": ("mlp", "mlp"),
         "--hidden": ("6, 5", [6, 5]),
         "--activation": ("gelu", "gelu"),

@@ -122,7 +122,7 @@ def test_numbers_of_any_magnitude_are_standardised_in_float64():
 def test_only_training_rows_are_fitted_to():
     table = make(x=[1.0, 3.0, 100.0], t=["a", "a", "b"], y=[1.0, 3.0, 100.0])
     encoding = fit(table, rows=[0, 1])
-    assert encoding.target_scale == (2.0, 1.0)
+    assert (encoding.labels.mean, encoding.labels.std) == (2.0, 1.0)
     assert encoding.input_names == ["x"]
     assert encoding.encode_inputs(table).dense[:, 0].tolist() == [-1.0, 1.0, 10.0]
     assert encoding.encode_target(table).tolist() == [-1.0, 1.0, 98.0]
@@ -211,13 +211,14 @@ def test_classes_match_by_meaning():
 def test_task_overrides():
     table = make(x=np.arange(20.0), y=[3, 4] * 10)
     encoding = fit(table, task="regression")
-    assert encoding.target_scale == (3.5, 0.5)
+    assert (encoding.labels.mean, encoding.labels.std) == (3.5, 0.5)
     assert (
         encoding.notes[0]
         == "regression: 'y' has 2 distinct whole numbers (classification if --task were left out)"
     )
     assert fit(make(x=np.arange(20.0), y=[1.5, 2.5] * 10), task="classification").classes == [1.5, 2.5]
-    assert fit(make(x=np.arange(20.0), y=[True, False] * 10), task="regression").target_scale == (0.5, 0.5)
+    labels = fit(make(x=np.arange(20.0), y=[True, False] * 10), task="regression").labels
+    assert (labels.mean, labels.std) == (0.5, 0.5)
 
 
 def test_columns_may_come_in_any_order_and_be_more():

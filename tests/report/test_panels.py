@@ -52,7 +52,7 @@ def test_how_to_read_the_confusion_begins_every_sentence_with_a_capital(make, co
 def test_weighted_training_losses_are_called_so(make, options, said):
     drawn = cost_panel(with_config(read_contents(make()), **options))
     assert drawn is not None
-    assert ("counts rows by their weights" in drawn.reading) == said
+    assert ("count rows by their weights" in drawn.reading) == said
 
 
 def test_the_configuration_has_no_braces(make):

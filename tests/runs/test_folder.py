@@ -90,6 +90,12 @@ def test_create_where_nothing_can_be_written(tmp_path):
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_create_leaves_nothing_behind_where_it_fails(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        runs.create(tmp_path / "run", {"rate": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_json_round_trip(tmp_path):
     content = {"a": [1, 2.5, None, True, "ünïcode → ∞"], "b": {"c": 1e-300}}
     runs.write_json(tmp_path / "x.json", content)
@@ -149,6 +155,18 @@ def test_events_are_lines(tmp_path):
         runs.append_event(tmp_path, {"kind": "checkpoint", "step": step, "message": "zeilen\numbruch → ok"})
     lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2]
+
+
+def test_events_of_a_killed_run_are_rewound(tmp_path):
+    """Half a line is gone, and with it what the resumed run will come to again."""
+    for seconds in (0.0, 1.5, 2.5):
+        runs.append_event(tmp_path, {"kind": "checkpoint", "seconds": seconds})
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"kind": "fini')
+    runs.rewind_events(tmp_path, 1.5)
+    runs.append_event(tmp_path, {"kind": "resumed", "seconds": 1.5})
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["seconds"] for line in lines] == [0.0, 1.5, 1.5]
 
 
 def test_history_round_trip(tmp_path):

@@ -75,6 +75,7 @@ def test_a_network_of_ones_own_keeps_its_weights():
         ({"smallest": 1.0, "largest": 0.1}, "must be below"),
         ({"learning_rate": 0.1}, "leave out learning_rate"),
         ({"schedule": "cosine"}, "leave out schedule"),
+        ({"labels": [0, 1]}, "takes a network first"),
     ],
 )
 def test_refusals(options, said):

@@ -135,13 +135,34 @@ def test_an_interrupted_run_has_the_same_path(runs, tmp_path, files):
     assert files(tmp_path / "again" / "path") == files(runs / "one" / "path")
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_was_rolled_back_is_not_on_the_path(tmp_path, interrupted):
+    """Far too bold steps: the guard goes back; the path ends where the run does."""
+    heard = []
+
+    def listen(event):
+        heard.append(event.kind)
+        if interrupted and heard.count("rolled-back") == 2 and event.kind == "rolled-back":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    options = {**SMALL, "optimizer": "sgd", "learning_rate": 50.0}
+    run = ds.train("iris", epochs=6, out=tmp_path / "bold", listeners=[listen], **options)
+    assert heard.count("rolled-back") >= 2
+    steps = [snapshot.step for snapshot in snapshots(tmp_path / "bold")]
+    assert all(step <= run.summary["steps"] for step in steps)
+
+
 # ---- the line between two runs
+
+
+def train_loss(folder):
+    return ds.Run.load(folder).summary["metrics"]["train"]["loss"]
 
 
 def test_the_ends_of_a_line_are_both_runs_losses(runs):
     found = ds.landscape(runs / "one", runs / "two", resolution=11, quiet=True)
     assert found["same_rows"]
-    np.testing.assert_allclose(found["ends"], found["recorded"], rtol=1e-5)
+    np.testing.assert_allclose(found["ends"], [train_loss(runs / name) for name in ("one", "two")], rtol=1e-5)
     at = [found["loss"][found["share"].index(end)] for end in (0.0, 1.0)]
     assert at == found["ends"]
     weights = [flat(ds.Run.load(runs / name).params) for name in ("one", "two")]
@@ -163,8 +184,8 @@ def test_a_run_is_in_one_valley_with_itself(runs):
 def test_other_rows_are_said(runs):
     found = ds.landscape(runs / "one", runs / "other", resolution=5, quiet=True)
     assert not found["same_rows"]
-    assert found["ends"][0] == pytest.approx(found["recorded"][0], rel=1e-5)
-    assert found["ends"][1] != pytest.approx(found["recorded"][1], rel=1e-5)
+    assert found["ends"][0] == pytest.approx(train_loss(runs / "one"), rel=1e-5)
+    assert found["ends"][1] != pytest.approx(train_loss(runs / "other"), rel=1e-5)
 
 
 # ---- what cannot be used

@@ -97,6 +97,36 @@ def test_own_networks_and_data_in_memory(tmp_path):
         ds.sharpness(run, X + 1, y, model=network)
 
 
+def test_own_losses_and_weights_are_handed_over_again(tmp_path):
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 3))
+    y, weight = X[:, 0] + generator.normal(size=60), generator.uniform(size=60)
+
+    def loss(outputs, targets):
+        return abs(outputs[:, 0] - targets) ** 1.5
+
+    own = {"loss": loss, "sample_weight": weight}
+    run = ds.train(X, y, out=tmp_path / "run", **own, **SMALL)
+    found = ds.sharpness(run, X, y, **own, quiet=True)
+    assert found["loss"] == pytest.approx(run.summary["metrics"]["train"]["loss"], rel=1e-5)
+    around = ds.landscape(run, data=X, y=y, **own, resolution=3, quiet=True)
+    assert around["loss"] == pytest.approx(found["loss"], rel=1e-5)
+    for name in own:
+        with pytest.raises(ds.OptionError, match=f"its {name} was your own.* again: {name}=…"):
+            ds.sharpness(run, X, y, **{**own, name: None})
+    with pytest.raises(ds.OptionError, match="its model was mlp, none of your own; leave it out"):
+        ds.sharpness(run, X, y, **own, model=loss)
+
+
+def test_a_weight_column_may_be_called_own(csv, table, tmp_path):
+    rows = table()
+    rows["own"] = [1.0 + (row % 3) for row in range(len(rows["kind"]))]
+    run = ds.train(csv("own.csv", rows), target="kind", sample_weight="own", out=tmp_path / "run", **SMALL)
+    found = ds.sharpness(run, quiet=True)
+    assert found["loss"] == pytest.approx(run.summary["metrics"]["train"]["loss"], rel=1e-5)
+    assert ds.train(resume=tmp_path / "run", quiet=True).summary["epochs"] == 3
+
+
 def test_watching_changes_nothing_and_sees_what_is_there(tmp_path, identical):
     watched = ds.train(
         "iris", watch_sharpness=True, out=tmp_path / "run", **{**SMALL, "early_stopping": False}

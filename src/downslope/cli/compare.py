@@ -113,7 +113,7 @@ def compare(
         "task": task,
         "drop": tuple(drop or ()),
         "header": not no_header,
-        "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+        "delimiter": delimiter,
         "test_fraction": test_fraction,
         "validation_fraction": validation_fraction,
         "model": model,

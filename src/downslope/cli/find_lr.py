@@ -68,7 +68,7 @@ def find_lr(
         "task": task,
         "drop": tuple(drop or ()),
         "header": not no_header,
-        "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+        "delimiter": delimiter,
         "model": model,
         "hidden": widths(hidden),
         "optimizer": optimizer,

@@ -59,10 +59,8 @@ def _say_planes(found: dict[str, Any], run: Path) -> None:
 
 def _say_line(found: dict[str, Any], run: Path) -> None:
     for place, name in enumerate((found["first"], found["second"])):
-        recorded = found["recorded"][place]
-        own = "" if place == 0 or found["same_rows"] else f" (on its own training rows {_number(recorded)})"
-        print(f"{('from', 'to')[place]:<9} {name}: loss {_number(found['ends'][place])}{own}")
-    print(f"rows      {found['rows']} of {found['first']}, in evaluation mode")
+        print(f"{('from', 'to')[place]:<9} {name}: loss {_number(found['ends'][place])}")
+    print(f"rows      {found['rows']} of {found['first']}, in evaluation mode, with its loss")
     if not found["same_rows"]:
         print(f"note      {found['second']} learned from other rows and reads columns a little differently")
     print(f"distance  {_number(found['distance'])} between the weights")

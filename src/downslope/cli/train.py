@@ -170,7 +170,7 @@ def train(
         "validation_fraction": validation_fraction,
         "drop": tuple(drop or ()),
         "header": not no_header,
-        "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+        "delimiter": delimiter,
         "model": model,
         "hidden": widths(hidden),
         "activation": activation,

@@ -100,11 +100,6 @@ class Encoding:
         return list(self.labels.classes)
 
     @property
-    def target_scale(self) -> tuple[float, float]:
-        """Mean and standard deviation that regression targets were standardised by, in the user's units."""
-        return self.labels.mean, self.labels.std
-
-    @property
     def input_names(self) -> list[str]:
         """Names of the columns that prediction needs."""
         return [column.name for column in self.columns if not isinstance(column, Ignored)]

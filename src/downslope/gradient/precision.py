@@ -12,6 +12,7 @@ enough good steps it is doubled again.
 Micikevicius et al. 2018, "Mixed Precision Training", https://arxiv.org/abs/1710.03740, sections 3.1–3.3.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -109,8 +110,9 @@ def _lacking(device: Any) -> set[str]:
     if device.platform == "tpu":
         return {"float16"}
     if device.platform in ("gpu", "cuda"):
-        capability = tuple(int(part) for part in str(getattr(device, "compute_capability", "9.0")).split("."))
-        return {"bfloat16"} if capability < (8, 0) else set()
+        capability = str(getattr(device, "compute_capability", ""))
+        numbers = re.fullmatch(r"(\d+)\.(\d+)", capability)  # NVIDIA's; others name a chip, such as gfx90a
+        return {"bfloat16"} if numbers and int(numbers[1]) < 8 else set()
     return set()
 
 

@@ -16,7 +16,6 @@ from downslope.lab.surfaces import LOG_FROM, Surface, heights_of
 from downslope.report import theme
 
 Paths = dict[int, list[Path]]  # by the place of the descent, 1 … 4
-_NO_AXIS_TITLE = {"text": ""}
 
 
 def scaled(surface: Surface, heights: np.ndarray) -> np.ndarray:

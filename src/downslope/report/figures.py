@@ -12,7 +12,7 @@ from downslope.report.theme import LIGHT, as_text, figure
 MAX_POINTS = 2000
 """Longer histories are thinned to this many evenly spaced epochs, to keep the page light."""
 
-QUIET_EVENTS = frozenset({"best", "checkpoint", "compiled", "finished"})
+QUIET_EVENTS = frozenset({"checkpoint", "compiled", "finished"})
 """Too frequent to be marked on the cost; they stand in the table of events."""
 
 History = dict[str, list[Any]]

@@ -86,7 +86,7 @@ _READING = {
     ),
 }
 
-_WEIGHTED = " The training loss counts rows by their weights, the validation loss all alike."
+_WEIGHTED = " Both losses count rows by their weights."
 
 METRIC_NAMES = {"classification": "accuracy", "regression": "R²"}
 

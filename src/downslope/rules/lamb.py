@@ -50,9 +50,9 @@ def lars(
     https://arxiv.org/abs/1708.03888, Algorithm 1 and equation 6.
     Departures: the step size multiplies the whole velocity, not what is added to it (Optax does as the
     paper): they differ only where it changes from step to step. The paper divides by ‖g‖ + λ‖x‖, an upper
-    bound of our ‖g + λ·x‖, which is the direction
-    actually taken (as in Optax). Where the weights are all 0 the ratio is η, so that zero-initialised
-    biases can start; Optax takes 1 there, a step 1/η times larger than that of any other layer.
+    bound of our ‖g + λ·x‖, which is the direction actually taken (as in Optax). Where the weights are all 0
+    the ratio is η, so that zero-initialised biases can start; Optax takes 1 there, a step 1/η times larger
+    than that of any other layer.
     """
     hyper: dict[str, Any] = checked(
         "lars",

@@ -125,14 +125,16 @@ def create(folder: Path, config: Mapping[str, Any], *, overwrite: bool = True) -
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        fresh.chmod(0o755)
-        write_json(fresh / "config.json", config)
-        if overwrite and folder.exists():
-            shutil.rmtree(folder)
-        elif folder.is_dir() and any(folder.iterdir()):
-            shutil.rmtree(fresh)
-            raise RunFolderError(f"{folder}: another run has begun there meanwhile; choose another --out")
-        fresh.replace(folder)  # fails where a folder that is not empty came in between
+        try:
+            fresh.chmod(0o755)
+            write_json(fresh / "config.json", config)
+            if overwrite and folder.exists():
+                shutil.rmtree(folder)
+            elif folder.is_dir() and any(folder.iterdir()):
+                raise RunFolderError(f"{folder}: another run has begun there meanwhile; choose another --out")
+            fresh.replace(folder)  # fails where a folder that is not empty came in between
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)  # where it has not become the run's
     except OSError as error:
         raise RunFolderError(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"
@@ -166,13 +168,20 @@ def append_event(folder: Path, event: Mapping[str, Any]) -> None:
         file.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def rewind_events(folder: Path, seconds: float) -> None:
+    """Forget what happened after so many seconds of training: a resumed run will come there again."""
+    kept = [event for event in read_events(folder) if event["seconds"] <= seconds]
+    text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept)
+    _atomically(folder / "events.jsonl", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def read_events(folder: Path) -> list[dict[str, Any]]:
     """Read events.jsonl; a line that is not whole, or no file, is passed over."""
     path, events = folder / "events.jsonl", []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             events.append(json.loads(line))
-        except ValueError:
+        except ValueError:  # half a line is what a killed run leaves
             continue
     return events
 
@@ -244,14 +253,10 @@ def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Write to a temporary file beside `path`, then give it the name: readers see the old or the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
-        temporary.chmod(0o666 & ~_umask())  # safetensors makes files that only their owner can read
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from downslope.pytrees import dot
-from downslope.rules.ranges import POSITIVE, checked
+from downslope.rules.ranges import POSITIVE, checked, counts
 
 PyTree = Any
 
@@ -90,8 +90,8 @@ def backtracking(
         decrease=(decrease, "(0, 1)"),
         shrink=(shrink, "(0, 1)"),
         grow=(grow, "[1, inf)"),
-        max_evaluations=(max_evaluations, "[1, inf)"),
     )
+    counts("backtracking", max_evaluations=(max_evaluations, "[1, inf)"))
     if max_step_size != math.inf:
         checked("backtracking", max_step_size=(max_step_size, POSITIVE))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from downslope.rules.ranges import FRACTION, NOT_NEGATIVE, checked
+from downslope.rules.ranges import FRACTION, NOT_NEGATIVE, checked, counts
 
 
 class PlateauState(NamedTuple):
@@ -56,14 +56,9 @@ def reduce_on_plateau(
     >>> state.multiplier
     0.5
     """
-    checked(
-        "reduce-on-plateau",
-        factor=(factor, "(0, 1)"),
-        patience=(patience, NOT_NEGATIVE),
-        threshold=(threshold, FRACTION),
-        cooldown=(cooldown, NOT_NEGATIVE),
-        smallest=(smallest, FRACTION),
-    )
+    name = "reduce-on-plateau"
+    checked(name, factor=(factor, "(0, 1)"), threshold=(threshold, FRACTION), smallest=(smallest, FRACTION))
+    counts(name, patience=(patience, NOT_NEGATIVE), cooldown=(cooldown, NOT_NEGATIVE))
 
     def init():
         return PlateauState(1.0, math.inf, 0, 0)

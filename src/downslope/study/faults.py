@@ -144,8 +144,8 @@ def _halves(record: Record) -> tuple[float, float, float] | None:
 
 
 def _plateau(record: Record) -> Finding | None:
-    losses = record.column("train_loss")
-    losses = losses[np.isfinite(losses)]
+    losses, epochs = record.column("train_loss"), record.column("epoch")
+    losses, epochs = losses[np.isfinite(losses)], epochs[np.isfinite(losses)]
     if len(losses) < EPOCHS_NEEDED:
         return None
     start = record.start if math.isfinite(record.start) else float(losses[0])
@@ -162,7 +162,7 @@ def _plateau(record: Record) -> Finding | None:
         flat = losses[begin : begin + last + 1]
         still = flat.max() - flat.min() < 0.01 * fallen
         if last >= 5 and still and flat.min() - losses.min() > 0.3 * fallen:
-            first = int(record.column("epoch")[begin])
+            first = int(epochs[begin])
             return Finding(
                 "plateau",
                 f"plateau: the loss stood still at {flat[0]:.3g} from epoch {first} on, and fell again later",

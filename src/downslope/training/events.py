@@ -16,10 +16,11 @@ class Event:
     Attributes:
         kind: ``"compiled"``, ``"progress"`` (some steps done), ``"epoch"`` (a row of the history is
             complete), ``"tuning"`` (a trial is under way), ``"learning-rate"`` (one was chosen),
-            ``"weights"`` (where the descent is), ``"annealing"``, ``"checkpoint"``, ``"resumed"``,
-            ``"early-stop"``, ``"time-limit"``, ``"interrupted"``, ``"finished"``; from the guard
-            ``"rolled-back"``, ``"other-rate"``, and where it has given up ``"non-finite"``, ``"overflow"`` or
-            ``"diverged"``; ``"skipped"`` (an epoch of which float16 could do no step).
+            ``"weights"`` (where the descent is), ``"annealing"``, ``"plateau"`` (the rate was lowered),
+            ``"checkpoint"``, ``"resumed"``, ``"early-stop"``, ``"time-limit"``, ``"interrupted"``,
+            ``"finished"``; from the guard ``"rolled-back"``, ``"other-rate"``, and where it has given up
+            ``"non-finite"``, ``"overflow"`` or ``"diverged"``;
+            ``"skipped"`` (an epoch of which float16 could do no step).
         step: updates done so far.
         epoch: epochs completed so far.
         seconds: training time so far, in seconds.

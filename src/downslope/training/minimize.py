@@ -46,13 +46,15 @@ class MinimizeResult:
         params: the end of the path, in the structure of the start.
         loss: at `params`; with `data`, of all rows together. A float.
         losses: (steps,), float32: the loss of each step's batch, before that step.
-        gradient_norms: ‖gradient‖₂ at every 16th step, float32.
+        gradient_norms: ‖gradient‖₂ at every 16th step of each epoch, and where there are no batches of all
+            steps; float32.
         steps: updates done.
         seconds: wall-clock time, compiling included.
         stopped_because: ``"all steps done"`` or ``"interrupted"``.
         path: tree of arrays (points, …), where the params were: at every step, or at every so many of a long
             descent, and at the end. None where there are more than 10,000 params.
         path_steps: (points,), the step of each point.
+        loss_at: ``params -> loss`` on all rows, for the map.
     """
 
     params: Any

@@ -24,7 +24,7 @@ class Progress:
         start_loss: the loss of the initial weights on the training rows (the first 8192).
         undone: steps that were rolled back, over all (`training.guard`).
         stopped_because: why the descent is over; empty while it is not.
-        failed: whether it is over because a number was not finite.
+        failed: whether it went wrong for good: a loss that is not a number, or one that diverged.
     """
 
     epoch: int = 0

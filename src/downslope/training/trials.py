@@ -48,12 +48,12 @@ class Trials:
             it is wrong, (rows + 1,) float64.
         weights: of those rows, (rows + 1,) float64.
         held_out: what these rows are, in words: ``"144 validation rows"``.
+        lent: how many of these rows are training rows, which the trials do without.
         n_params: numbers in the network.
         batch_size: rows per step.
         steps_per_epoch: steps that see every training row once.
         say: tells whoever watches what is being done.
         interrupted: whether the user wants it to end.
-        lent: how many of them are training rows, which the trials do without.
     """
 
     begin: Callable[[], Trial]

@@ -126,7 +126,7 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, centre: float) -> RangeTes
         note = "the loss never fell clearly below its start: the rule's own learning rate stands in"
         return RangeTest(rates, losses, smoothed, {"the rule's own": centre}, "poor", note)
     down, over = _longest_fall(smoothed[: lowest + 1])
-    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1])) if lowest else np.zeros(1)
+    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
     found = {
         "valley": rates[down + 2 * (over - down) // 3],
         "steepest": rates[int(np.argmin(slopes))],

@@ -1,13 +1,14 @@
 """What a comparison was asked for: its arms, its budget and the options that all arms share, checked."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from downslope.errors import OptionError, did_you_mean
 from downslope.rules.registry import RULES
-from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions
+from downslope.stepsize.schedule import SCHEDULES
+from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions, options_from
 
 DEFAULT_RULES = ("gd", "sgd", "momentum", "adam", "adamw", "lamb")
 ONE_RULE = "sgd"  # what batch sizes and learning rates are compared with
@@ -76,18 +77,14 @@ def parse_budget(budget: int | str | None) -> Budget:
 
 
 def shared_options(given: dict[str, Any]) -> TrainOptions:
-    known = [field.name for field in fields(TrainOptions) if field.name not in OWN_BUSINESS]
-    for name in given:
-        if name in OWN_BUSINESS:
-            raise OptionError(f"compare() takes no '{name}': {OWN_BUSINESS[name]}")
-        if name not in known:
-            raise OptionError(f"compare() has no argument '{name}'.{did_you_mean(name, known)}")
-    if given.get("schedule") in MEASURED_SCHEDULES:
+    """Return the options that all arms share; OptionError for one that a comparison does not take."""
+    options = options_from(given, "compare", OWN_BUSINESS)
+    if options.schedule in ("auto", *MEASURED_SCHEDULES):
         raise OptionError(
-            f"--schedule {given['schedule']} measures the rate itself; compare takes the shapes that "
-            "`downslope train --help` lists before it"
+            f"--schedule {options.schedule} follows what it measures; all arms of a comparison share one "
+            f"shape: {', '.join(SCHEDULES)}"
         )
-    return TrainOptions(**given)
+    return options
 
 
 def wanted_arms(rules: Any, batch_sizes: Any, learning_rates: Any, options: TrainOptions) -> list[Entry]:
@@ -120,6 +117,7 @@ def wanted_arms(rules: Any, batch_sizes: Any, learning_rates: Any, options: Trai
 
 
 def kind_of(wanted: list[Entry]) -> str:
+    """Return what is compared: ``"rules"``, ``"batch-sizes"``, ``"learning-rates"`` or ``"auto-rates"``."""
     first = wanted[0]
     if first.name is None:
         return "rules"

@@ -122,6 +122,10 @@ def find_learning_rate(
             raise OptionError(f"--{name} must be a number above 0 and below 1e38, got {value!r}")
     if is_network(data):
         options, data, y = {**options, "model": data}, ("digits" if y is None else y), labels
+    elif labels is not None:
+        raise OptionError(
+            "find_learning_rate(network, data, labels) takes a network first; or pass it as model="
+        )
     job = new_job(
         data, y, False, False, replace(options_from(options), learning_rate="auto", schedule="auto")
     )

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from downslope.training.pacing import PATIENCE, Pacing
 from downslope.training.plan import Plan
 from downslope.workflow import defaults
 from downslope.workflow.arrays import ArrayEncoding
-from downslope.workflow.options import MEASURED_SCHEDULES, TrainOptions
+from downslope.workflow.options import MEASURED_SCHEDULES, OWN, TrainOptions, is_own
 from downslope.workflow.own_network import check_network, own_model
 from downslope.workflow.prepare import Prepared, prepare
 
@@ -108,7 +109,7 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     if data is None:
         raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
     for name in ("model", "loss", "sample_weight"):
-        if str(saved[name]).startswith("own") and name not in given:
+        if is_own(name, saved[name]) and name not in given:
             raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
     if "optimizer" not in given:
         try:
@@ -307,16 +308,16 @@ def _resolved(
         "task": prepared.encoding.task,
         "test": _path_of(options.test),
         "drop": list(options.drop),
-        "model": architecture.model if architecture else f"own: {type(options.model).__name__}",
+        "model": architecture.model if architecture else f"{OWN}{type(options.model).__name__}",
         "hidden": list(architecture.hidden) if architecture else None,
         "ramps": max((len(edges) - 1 for edges in architecture.columns.edges if edges), default=0)
         if architecture
         else None,
         "dropout": architecture.dropout if architecture else None,
-        "loss": loss.spelled if loss.name in LOSSES else f"own: {loss.name}",
-        "sample_weight": sample_weight if isinstance(sample_weight, str | None) else "own",
-        "class_weight": {str(label): weight for label, weight in options.class_weight.items()}
-        if isinstance(options.class_weight, dict)
+        "loss": loss.spelled if loss.name in LOSSES else f"{OWN}{loss.name}",
+        "sample_weight": sample_weight if isinstance(sample_weight, str | None) else True,
+        "class_weight": {str(label): float(weight) for label, weight in options.class_weight.items()}
+        if isinstance(options.class_weight, Mapping)
         else options.class_weight,
         "optimizer": {"name": rule.name, "hyperparameters": _plain(rule.hyperparameters)},
         "learning_rate": "auto" if raced else plan.learning_rate,

@@ -40,6 +40,8 @@ def landscape(
     data: Any = None,
     y: Any = None,
     model: Any = None,
+    loss: Any = None,
+    sample_weight: Any = None,
     rows: int = ROWS,
     seed: int = 0,
     quiet: bool = False,
@@ -57,6 +59,8 @@ def landscape(
         data: the data the run was trained on, where it has moved or was in memory.
         y: the targets where `data` is an array.
         model: the network, where it was your own.
+        loss: the loss, where it was your own.
+        sample_weight: the array of weights, where it was one.
         rows: how many training rows to use, at most; ≥ 1.
         seed: of the random directions, ≥ 0.
         quiet: print nothing.
@@ -76,7 +80,15 @@ def landscape(
     console = Console(highlight=False) if console is None else console
     console.quiet = console.quiet or quiet
     began = time.monotonic()
-    opened = reopen(folder_of(run), data, y, model=model, most_rows=checked_rows(rows))
+    opened = reopen(
+        folder_of(run),
+        data,
+        y,
+        model=model,
+        loss=loss,
+        sample_weight=sample_weight,
+        most_rows=checked_rows(rows),
+    )
     if other is None:
         name, content = "landscape.json", _planes(opened, resolution, seed, console)
     else:
@@ -266,7 +278,6 @@ def _line(opened: Reopened, second: Reopened, resolution: int, console: Console)
         "share": shares.tolist(),
         "loss": _finite(losses),
         "ends": [finite_or_none(end) for end in ends],
-        "recorded": [run.summary["metrics"]["train"]["loss"] for run in (opened, second)],
         "same_rows": same_rows,
         "distance": float(np.linalg.norm(there - here)),
         "start_loss": finite_or_none(start),

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from downslope.data.dialect import parse_delimiter
 from downslope.data.target import TASKS, Task
 from downslope.errors import OptionError, did_you_mean
 from downslope.gradient.precision import PRECISIONS
@@ -18,6 +20,16 @@ from downslope.stepsize.schedule import SCHEDULES
 
 MEASURED_SCHEDULES = ("plateau", "line-search")
 MODELS = ("linear", "mlp")
+OWN = "own: "  # what config.json puts before the name of a network or a loss, which no folder can hold
+
+
+def is_own(name: str, stored: Any) -> bool:
+    """Return whether an option, as config.json has it, was an object of the user's own.
+
+    >>> is_own("loss", "own: my_loss"), is_own("sample_weight", True), is_own("sample_weight", "own: column")
+    (True, True, False)
+    """
+    return stored is True if name == "sample_weight" else str(stored).startswith(OWN)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,9 @@ class TrainOptions:
         epochs: passes over the training rows, at most; None: by the number of rows. With the schedule
             ``"auto"``, None or ``"auto"`` means: until the validation loss stands still, and the decay.
         max_seconds: training time, at most.
-        early_stopping: stop when the validation loss has not improved for half of the epochs (at least 10).
+        early_stopping: with the schedule ``"auto"`` and no number of epochs: begin the decay when the
+            validation loss stands still, not after a number of epochs; with another schedule: stop when the
+            validation loss has not improved for half of the epochs (at least 10).
         watch_sharpness: measure the largest eigenvalue of the Hessian after every epoch.
         guard: when the descent goes wrong, go back and on with smaller steps (`training.guard`).
         seed: an integer ≥ 0; the same seed gives the same run, bit for bit, on the same machine.
@@ -168,8 +182,8 @@ class TrainOptions:
             _whole("hidden", width, 1, " for each layer, such as 256,256")
         if self.test is not None and self.test_fraction != TrainOptions.test_fraction:
             raise OptionError("--test and --test-fraction exclude each other; give one of them")
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise OptionError(f"--delimiter must be one character, such as ';', got {self.delimiter!r}")
+        if self.delimiter is not None:
+            parse_delimiter(self.delimiter)
         layers = self.hidden or self.dropout or self.batch_norm or self.layer_norm or self.group_norm
         if self.model == "linear" and (layers or self.ramps):
             raise OptionError(
@@ -177,12 +191,25 @@ class TrainOptions:
             )
 
 
-def options_from(given: Mapping[str, Any]) -> TrainOptions:
-    """Return the options of a library call; OptionError for a name that does not exist."""
-    known = [field.name for field in fields(TrainOptions)]
+def options_from(
+    given: Mapping[str, Any], caller: str = "train", not_for: Mapping[str, str] = MappingProxyType({})
+) -> TrainOptions:
+    """Return the options of a library call.
+
+    Args:
+        given: options by name.
+        caller: the function that was called.
+        not_for: what it does not take, and what to do instead.
+
+    Raises:
+        OptionError: a name that does not exist, or one of `not_for`.
+    """
+    known = [field.name for field in fields(TrainOptions) if field.name not in not_for]
     for name in given:
+        if name in not_for:
+            raise OptionError(f"{caller}() takes no '{name}': {not_for[name]}")
         if name not in known:
-            raise OptionError(f"train() has no argument '{name}'.{did_you_mean(name, known)}")
+            raise OptionError(f"{caller}() has no argument '{name}'.{did_you_mean(name, known)}")
     return TrainOptions(**{name: _plain(value) for name, value in given.items()})
 
 

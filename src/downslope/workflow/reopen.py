@@ -10,7 +10,7 @@ from downslope.data.bundled import BUNDLED
 from downslope.errors import DataError, OptionError, RunFolderError
 from downslope.gradient.backprop import Batch
 from downslope.runs import folder as runs
-from downslope.workflow.options import TrainOptions
+from downslope.workflow.options import TrainOptions, is_own
 from downslope.workflow.prepare import prepare, take
 from downslope.workflow.trained import Trained, load
 
@@ -67,7 +67,12 @@ def checked_rows(rows: Any) -> int:
 
 
 def reopen(
-    folder: str | Path, data: Any = None, y: Any = None, *, model: Any = None, most_rows: int | None = None
+    folder: str | Path,
+    data: Any = None,
+    y: Any = None,
+    *,
+    most_rows: int | None = None,
+    **own: Any,
 ) -> Reopened:
     """Read a run and its training rows.
 
@@ -75,16 +80,20 @@ def reopen(
         folder: the run folder.
         data: the data, where it has moved or was in memory; None: from where it was.
         y: the targets where `data` is an array.
-        model: the network, where it was your own.
         most_rows: take so many training rows at most, evenly from all; None: all.
+        own: ``model``, ``loss`` and ``sample_weight``, where they were your own; else None.
 
     Raises:
         RunFolderError: not a finished run, or its data is not where it was, or has changed.
         OptionError: something that the folder cannot hold is needed and was not given.
     """
     folder = Path(folder)
-    trained = load(folder, model)
     config, summary = runs.read_json(folder / "config.json"), runs.read_json(folder / "summary.json")
+    own = {name: value for name, value in own.items() if value is not None}
+    for name in own:
+        if not is_own(name, config.get(name)):
+            raise OptionError(f"{folder}: its {name} was {config.get(name)}, none of your own; leave it out")
+    trained = load(folder, own.get("model"))
     where = config.get("data_path")
     given = data is not None
     if not given:
@@ -95,7 +104,7 @@ def reopen(
         if where not in BUNDLED and not Path(where).is_file():
             raise RunFolderError(f"{folder}: its data is no longer at {where}; say where it is: --data FILE")
         data = where
-    prepared = prepare(data, y, _options(folder, config, model))
+    prepared = prepare(data, y, _options(folder, config, own))
     if prepared.fingerprint != config.get("data_fingerprint"):
         what = f"{prepared.name} is not the data it was trained on" if given else f"{where} has changed since"
         raise RunFolderError(f"{folder}: {what}; give that file as it was: --data FILE")
@@ -107,20 +116,23 @@ def reopen(
             raise DataError(
                 f"{folder}: all of the {most_rows:,} rows that were picked have weight 0; take more"
             )
-    return Reopened(folder, trained, rows, n_rows, config, summary)
+    return Reopened(folder, replace(trained, loss=prepared.loss), rows, n_rows, config, summary)
 
 
-def _options(folder: Path, config: dict[str, Any], model: Any) -> TrainOptions:
+def _options(folder: Path, config: dict[str, Any], own: dict[str, Any]) -> TrainOptions:
     """Return what decides how data becomes rows; how they are descended is of no matter here."""
     for name in ("loss", "sample_weight"):
-        if str(config.get(name)).startswith("own"):
-            raise OptionError(f"{folder}: its {name} was your own, which a run folder cannot hold")
+        if is_own(name, config.get(name)) and name not in own:
+            raise OptionError(
+                f"{folder}: its {name} was your own, which a run folder cannot hold; in Python, hand it over "
+                f"again: {name}=…"
+            )
     names = {field.name for field in fields(TrainOptions)} & {
         *("target", "task", "test_fraction", "validation_fraction", "drop", "header", "delimiter"),
         *("loss", "sample_weight", "class_weight", "seed"),
     }
     try:
-        options = TrainOptions(**{name: config[name] for name in names}, model=model or "mlp")
+        options = TrainOptions(**{name: config[name] for name in names} | own)
     except KeyError as error:
         raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
     # A test file of its own is not needed, but no row was held out from the data then.

@@ -30,6 +30,8 @@ def sharpness(
     y: Any = None,
     *,
     model: Any = None,
+    loss: Any = None,
+    sample_weight: Any = None,
     rows: int = ROWS,
     quiet: bool = False,
     console: Console | None = None,
@@ -44,6 +46,8 @@ def sharpness(
         data: the data the run was trained on, where it has moved or was in memory.
         y: the targets where `data` is an array.
         model: the network, where it was your own.
+        loss: the loss, where it was your own.
+        sample_weight: the array of weights, where it was one.
         rows: how many training rows to use, at most; ≥ 1.
         quiet: print nothing.
         console: where to print instead of standard output.
@@ -57,7 +61,15 @@ def sharpness(
     """
     console = Console(highlight=False) if console is None else console
     console.quiet = console.quiet or quiet
-    opened = reopen(folder_of(run), data, y, model=model, most_rows=checked_rows(rows))
+    opened = reopen(
+        folder_of(run),
+        data,
+        y,
+        model=model,
+        loss=loss,
+        sample_weight=sample_weight,
+        most_rows=checked_rows(rows),
+    )
     trained = opened.trained
     batches = stacked(cut(opened.rows, min(ROWS_AT_ONCE, len(opened.rows.weights))))
     with Progress(
@@ -101,7 +113,7 @@ def sharpness(
 
 
 def folder_of(run: Run | str | Path) -> Path:
-    """Return the folder of a run; OptionError where nothing of it is on disk."""
+    """Return the folder of a run; RunFolderError where nothing of it is on disk."""
     if not isinstance(run, Run):
         return Path(run)
     if run.folder is None:

@@ -34,6 +34,9 @@ class PathRecorder:
         """Write the weights when it is their turn, and the last of all."""
         if event.kind == "resumed":
             rewind(self._folder, event.step)
+        elif event.kind in ("rolled-back", "other-rate"):
+            self._waiting = None
+            rewind(self._folder, event.values["back_to"])
         elif event.kind == "weights":
             index = event.values["index"]
             self._waiting = event

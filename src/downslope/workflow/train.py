@@ -81,8 +81,8 @@ def train(
 
     Raises:
         InputError: something is wrong with the data or an option; nothing was written.
-        NonFiniteError: the loss stopped being a number. The last finite weights are in its ``result``, and
-            in the run folder.
+        NonFiniteError: the loss stopped being a number, or diverged for good. The best weights before that
+            are in its ``result``, and in the run folder.
 
     Example:
         >>> run = train("iris", epochs=20, out=False, quiet=True)
@@ -304,6 +304,7 @@ class _Recorder:
                 self._written = time.monotonic()
         if event.kind == "resumed":
             self._rows = list(event.values["history"])
+            runs.rewind_events(self._folder, event.seconds)
         if event.kind in ("rolled-back", "other-rate"):
             self._rows = [row for row in self._rows if row["step"] <= event.values["back_to"]]
         if event.kind not in PASSING:
