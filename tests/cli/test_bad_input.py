@@ -163,7 +163,10 @@ TRAIN = {
     "test of other classes": ("good.csv --target kind --test other-class.csv", r"'free' in row 2"),
     "test that is missing": ("good.csv --target kind --test nowhere.csv", r"nowhere\.csv: there is no such"),
     "test twice": ("good.csv --target kind --test good.csv --test-fraction 0.3", r"exclude each other"),
-    "delimiter": ("good.csv --target kind --delimiter ab", r"--delimiter .ab. is not one punctuation character"),
+    "delimiter": (
+        "good.csv --target kind --delimiter ab",
+        r"--delimiter .ab. is not one punctuation character",
+    ),
     "wrong delimiter": ("good.csv --target kind --delimiter ;", r"good\.csv: no column 'kind'"),
     "delimiter of Parquet": ("nested.parquet --target width --delimiter ;", r"--delimiter is for text files"),
     "out is a file": ("good.csv --target kind --out file", r"file: is a file, not a folder"),

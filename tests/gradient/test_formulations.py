@@ -112,9 +112,21 @@ def test_a_convolution_of_few_or_many_channels(channels, dtype, orders):
         assert np.abs(error).mean() < 2 * rounding * np.abs(theirs).mean()
 
 
+def products(case):
+    """Return how many matrix products a convolution and its gradients become."""
+    inputs, filters, convolve = convolved(case)
+
+    def gradients(x, w):
+        return jax.vjp(convolve, x, w)[1](jnp.ones(jax.eval_shape(convolve, x, w).shape))
+
+    return str(jax.make_jaxpr(replaced(gradients))(inputs, filters)).count("dot_general[")
+
+
 @pytest.mark.parametrize("case", [CONVOLUTIONS[1], CONVOLUTIONS[5]], ids=str)
 def test_large_convolutions_take_one_product_for_each_copy(monkeypatch, case):
+    few = products(case)
     monkeypatch.setattr("downslope.gradient.convolutions.MOST_BYTES", 0)
+    assert products(case) > few
     test_a_convolution_and_its_gradients(case)
 
 

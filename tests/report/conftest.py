@@ -131,11 +131,11 @@ def _events(epochs: int, best: int) -> list[dict[str, Any]]:
         }
 
     events = [
-        event("best", max(1, best // 2), "validation loss 0.214"),
+        event("compiled", 0, "compiled in 1.2 s"),
         event("resumed", max(1, epochs // 3), "from the checkpoint of step 3728"),
-        event("best", best, "validation loss 0.189"),
+        event("checkpoint", best, "checkpoint at step 7,689"),
         event("checkpoint", epochs, "checkpoints/11184"),
-        event("rate-lowered", max(1, epochs * 5 // 8), "learning rate halved to 0.0008 after a rising loss"),
+        event("plateau", max(1, epochs * 5 // 8), "learning rate halved to 0.0008 after a rising loss"),
         event("early-stop", epochs, "no better validation loss for 12 epochs"),
     ]
     return sorted(events, key=lambda one: one["step"])

@@ -24,7 +24,7 @@ def test_the_kept_epoch_and_the_events_are_marked(make):
     assert list(best.x) == [33]
     assert best.y[0] == contents.history["validation_loss"][32]
     marks = trace(figure, "events")
-    assert [text.split(":")[0] for text in marks.text] == ["resumed", "rate-lowered", "early-stop"]
+    assert [text.split(":")[0] for text in marks.text] == ["resumed", "plateau", "early-stop"]
     assert list(marks.x) == [16, 30, 48]
 
 

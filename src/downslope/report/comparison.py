@@ -19,7 +19,7 @@ from downslope.report.formatting import (
     percent,
     shortened,
 )
-from downslope.report.page import _asset, _csp_hash, _environment, json_for_script
+from downslope.report.page import asset, csp_hash, environment, json_for_script
 from downslope.report.panels import Panel
 from downslope.report.tables import Table, setting
 
@@ -177,7 +177,7 @@ def run_table(results: dict[str, Any]) -> Table | None:
         f"{results['measured_on']} loss",
         name,
     ]
-    return tables._cut(header, rows, range(1, 7))
+    return tables.cut(header, rows, range(1, 7))
 
 
 def flat_table(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -266,12 +266,12 @@ def render_comparison(results: dict[str, Any], config: dict[str, Any]) -> str:
     """Return the page of a comparison: one file that asks the network for nothing."""
     said = headlines(results)
     shown = list(panels(results))
-    scripts = [get_plotlyjs(), _asset("page.js")]
+    scripts = [get_plotlyjs(), asset("page.js")]
     about_data = (
         "" if results["compared"] == "dimensions" else f"{_file_name(results['data'])}, {results['model']}"
     )
     return (
-        _environment()
+        environment()
         .get_template("comparison.html.j2")
         .render(
             title=_title(results),
@@ -284,15 +284,15 @@ def render_comparison(results: dict[str, Any], config: dict[str, Any]) -> str:
             notes=[text[:1].upper() + text[1:] for text in notes(results)],
             panels=shown,
             runs=run_table(results),
-            config=tables._cut(
+            config=tables.cut(
                 ["option", "value"], [[shortened(name), setting(value)] for name, value in config.items()]
             ),
             table_note=tables.table_note,
             palettes=json_for_script(figures.palettes()),
             figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
-            style=Markup(_asset("page.css")),
+            style=Markup(asset("page.css")),
             scripts=[Markup(script) for script in scripts],
-            script_hashes=Markup(" ".join(map(_csp_hash, scripts))),
+            script_hashes=Markup(" ".join(map(csp_hash, scripts))),
         )
     )
 

@@ -22,23 +22,10 @@ import pyarrow.parquet as pq
 
 from downslope.errors import RunFolderError
 from downslope.report.formatting import is_number
-from downslope.runs.folder import no_such_run
+from downslope.runs.folder import HISTORY_SCHEMA, no_such_run
 
 TASKS = ("classification", "regression")
 HISTORY_REQUIRED = ("epoch", "train_loss")
-HISTORY_COLUMNS = (
-    "epoch",
-    "step",
-    "train_loss",
-    "validation_loss",
-    "validation_metric",
-    "learning_rate",
-    "weight_decay",
-    "gradient_norm",
-    "sharpness",
-    "seconds",
-    "examples_per_second",
-)
 
 
 @dataclass(frozen=True)
@@ -155,7 +142,7 @@ def _read_history(path: Path) -> dict[str, list[Any]]:
     if absent:
         raise _damaged(path, f"no column '{absent[0]}'; it has {', '.join(table.column_names) or 'none'}")
     history = {}
-    for name in HISTORY_COLUMNS:
+    for name in HISTORY_SCHEMA.names:
         if table.column_names.count(name) == 1:
             values = table.column(name).to_pylist()
             history[name] = [value if is_number(value) else None for value in values]

@@ -60,9 +60,9 @@ def render_report(contents: RunContents) -> str:
     shown = [
         panel for panel in (cost, *drive, race, *layers, *ground, confusion, *results, importance) if panel
     ]
-    scripts = [get_plotlyjs(), _asset("page.js")]
+    scripts = [get_plotlyjs(), asset("page.js")]
     return (
-        _environment()
+        environment()
         .get_template("template.html.j2")
         .render(
             contents=contents,
@@ -90,9 +90,9 @@ def render_report(contents: RunContents) -> str:
             table_note=tables.table_note,
             palettes=json_for_script({"light": theme.LIGHT, "dark": theme.DARK}),
             figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
-            style=Markup(_asset("page.css")),
+            style=Markup(asset("page.css")),
             scripts=[Markup(script) for script in scripts],
-            script_hashes=Markup(" ".join(map(_csp_hash, scripts))),
+            script_hashes=Markup(" ".join(map(csp_hash, scripts))),
         )
     )
 
@@ -109,15 +109,18 @@ def json_for_script(value: Any) -> Markup:
     return Markup(text)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return the text of a file of this package."""
     return resources.files("downslope.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _csp_hash(script: str) -> str:
+def csp_hash(script: str) -> str:
+    """Return what allows one script, and no other, in a page's content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return how templates are filled in: everything escaped, nothing undefined passed over."""
     return Environment(
         loader=PackageLoader("downslope.report", "."),
         autoescape=True,

@@ -92,7 +92,7 @@ def class_table(contents: RunContents) -> Table | None:
         [shortened(name), number(total), percent(_share(hits, total)), percent(_share(hits, guesses))]
         for total, name, hits, guesses in lines
     ]
-    return _cut(["class", "rows", "found (recall)", "right when predicted (precision)"], rows, range(1, 4))
+    return cut(["class", "rows", "found (recall)", "right when predicted (precision)"], rows, range(1, 4))
 
 
 def _share(part: float, whole: float) -> float | None:
@@ -109,7 +109,7 @@ def column_table(contents: RunContents) -> Table | None:
         ]
         for line in contents.columns
     ]
-    return _cut(["column", "became", "inputs", "note"], rows, [2]) if rows else None
+    return cut(["column", "became", "inputs", "note"], rows, [2]) if rows else None
 
 
 def event_table(contents: RunContents) -> Table | None:
@@ -124,7 +124,7 @@ def event_table(contents: RunContents) -> Table | None:
         ]
         for event in contents.events
     ]
-    return _cut(["event", "epoch", "step", "after", "message"], rows, range(1, 4)) if rows else None
+    return cut(["event", "epoch", "step", "after", "message"], rows, range(1, 4)) if rows else None
 
 
 def history_table(contents: RunContents) -> Table | None:
@@ -140,7 +140,7 @@ def history_table(contents: RunContents) -> Table | None:
 def config_table(contents: RunContents) -> Table:
     """Return every option of the run."""
     rows = [[shortened(name), setting(value)] for name, value in contents.config.items()]
-    return _cut(["option", "value"], rows)
+    return cut(["option", "value"], rows)
 
 
 def version_table(contents: RunContents) -> Table:
@@ -154,7 +154,7 @@ def version_table(contents: RunContents) -> Table:
     if summary.get("precision"):
         rows.append(["precision", shortened(summary["precision"])])
     rows += [[shortened(name), shortened(version)] for name, version in summary.get("versions", {}).items()]
-    return _cut(["what", "value"], rows)
+    return cut(["what", "value"], rows)
 
 
 def setting(value: Any) -> str:
@@ -174,7 +174,8 @@ def setting(value: Any) -> str:
     return shortened(value, 300)
 
 
-def _cut(header: Sequence[str], rows: list[list[str]], numeric: Any = ()) -> Table:
+def cut(header: Sequence[str], rows: list[list[str]], numeric: Any = ()) -> Table:
+    """Return the first rows as a table, which says how many more there are."""
     return Table(header, rows[:MAX_ROWS], frozenset(numeric), max(0, len(rows) - MAX_ROWS))
 
 

@@ -30,7 +30,15 @@ from downslope.workflow.compare_request import (
     wanted_arms,
 )
 from downslope.workflow.comparison import Comparison, free_folder
-from downslope.workflow.contender import Contender, Course, Descent, Ground, Search, Stop, course_of
+from downslope.workflow.contender import (
+    Contender,
+    Course,
+    Ground,
+    RuleContender,
+    SearchContender,
+    Stop,
+    course_of,
+)
 from downslope.workflow.job import Job, base_rule, batch_size_for, new_job, wrapped
 from downslope.workflow.options import TrainOptions
 
@@ -224,11 +232,13 @@ class _Bout:
         """Return what trains by a rule in such batches; made once."""
         if (rule_name, batch_size) not in self._contenders:
             if rule_name in SEARCHES:
-                contender: Contender = Search(self.ground, rule_name, batch_size)
+                contender: Contender = SearchContender(self.ground, rule_name, batch_size)
             else:
                 options = replace(self.options, optimizer=rule_name)
                 rule = wrapped(base_rule(options), options)
-                contender = Descent(self.ground, rule, self.options.schedule or rule.schedule, batch_size)
+                contender = RuleContender(
+                    self.ground, rule, self.options.schedule or rule.schedule, batch_size
+                )
             self._contenders[rule_name, batch_size] = contender
         return self._contenders[rule_name, batch_size]
 

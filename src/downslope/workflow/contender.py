@@ -162,7 +162,7 @@ class _Notebook:
         return ArmRun(seed, rate, *columns, diverged=diverged, metrics=metrics)
 
 
-class Descent:
+class RuleContender:
     """A contender that follows a rule downhill, by the same compiled stretches as `downslope train`."""
 
     def __init__(self, ground: Ground, rule: Rule, schedule: str, batch_size: int):
@@ -256,7 +256,7 @@ class Descent:
         return self._newest[1]
 
 
-class Search:
+class SearchContender:
     """A contender that only looks: random search or grid search over the weights, see `study.bruteforce`.
 
     A loss is that of one batch, the same for all tries of a run, as large as a descent's. The rate is the

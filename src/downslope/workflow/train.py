@@ -16,6 +16,7 @@ from downslope.errors import NonFiniteError, OptionError
 from downslope.gradient.backprop import training_objective
 from downslope.gradient.precision import in_precision, summed_in_float32
 from downslope.models.functional import is_network
+from downslope.report.panels import METRIC_NAMES
 from downslope.runs import folder as runs
 from downslope.stepsize.phases import phased
 from downslope.stepsize.schedule import Schedule, schedule_by_name
@@ -139,7 +140,7 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
         path = PathRecorder(job.folder, state.params)
         recorded = [heard, _Recorder(job.folder), path]
         plan = replace(plan, snapshots_per_epoch=path.snapshots_per_epoch(plan.epochs))
-    metric = words.METRIC_LABEL[prepared.encoding.task]
+    metric = METRIC_NAMES[prepared.encoding.task]
     with Display(console, metric, plan.epochs, plan.max_seconds) as display:
         descent = descend(
             problem,

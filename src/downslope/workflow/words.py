@@ -11,7 +11,6 @@ from downslope.workflow.lines import say
 from downslope.workflow.prepare import SPLITS
 from downslope.workflow.run import Run
 
-METRIC_LABEL = {"classification": "accuracy", "regression": "R²"}
 COLUMN_LABEL = {
     "loss": "loss",
     "accuracy": "accuracy",
