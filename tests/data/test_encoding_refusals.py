@@ -77,7 +77,8 @@ BAD_FIT = [
     (
         make(x=[1.0, math.inf, -math.inf], y=X3),
         {},
-        "t.csv: column 'x' has 2 infinite cells (first: row 2); correct or remove them, or pass --drop 'x'",
+        "t.csv: column 'x' has 2 infinite cells (first: row 2); correct or remove them, "
+        "or train without the column: --drop 'x'",
     ),
 ]
 

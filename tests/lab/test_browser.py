@@ -327,3 +327,12 @@ def test_on_a_phone_nothing_scrolls_sideways(browser, visit, path):
     background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     browser.set_screen(1280)
     assert background == "rgb(20, 23, 27)"
+
+
+def test_a_screen_reader_hears_what_a_menu_is_for(browser, visit):
+    visit("/network")
+    menu = control("network", "activation")
+    browser.wait_for(f"{menu}?.getAttribute('aria-labelledby')")
+    named_by = browser.evaluate(f"{menu}.getAttribute('aria-labelledby')").split()
+    heard = [browser.evaluate(f"document.getElementById('{name}')?.textContent") for name in named_by]
+    assert [words for words in heard if words] == ["Activation", "tanh"]

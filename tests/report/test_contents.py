@@ -13,7 +13,7 @@ def test_reads_a_finished_run(make):
     assert contents.name == "houses-1"
     assert contents.history["epoch"] == list(range(1, 13))
     assert contents.summary["task"] == "classification"
-    assert [event["kind"] for event in contents.events].count("best") == 2
+    assert [event["kind"] for event in contents.events].count("checkpoint") == 2
     assert contents.columns[4]["width"] == 2
     assert contents.evaluation is not None
 

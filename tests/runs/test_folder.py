@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from downslope.errors import RunFolderError
 from downslope.runs import folder as runs
@@ -139,6 +140,16 @@ def test_weights_round_trip(tmp_path):
     for name, array in arrays.items():
         assert found[name].dtype == np.asarray(array).dtype
         np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_full_disk_is_an_operating_system_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(runs, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        runs.write_weights(tmp_path / "w.safetensors", {"w": np.ones(3)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_everyone_may_read_what_is_written(tmp_path):

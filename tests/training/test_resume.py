@@ -138,9 +138,11 @@ def test_seconds_add_up(setting, tmp_path):
     assert seconds == sorted(seconds)
 
 
-def test_no_checkpoint_to_resume_from(setting, tmp_path):
-    with pytest.raises(RunFolderError, match="no checkpoint to resume from"):
-        sitting(setting(), tmp_path / "c", resume=True)
+def test_without_a_checkpoint_it_is_begun_again(setting, tmp_path, identical, without_seconds):
+    """As after a kill before the first was written."""
+    whole, again = (sitting(setting(), tmp_path / name, resume=name == "c") for name in "bc")
+    assert identical(whole.params, again.params)
+    assert without_seconds(whole.progress.history) == without_seconds(again.progress.history)
 
 
 def test_a_checkpoint_of_another_network_is_refused(setting, tmp_path):
@@ -161,9 +163,9 @@ def test_checkpoints_are_as_rare_as_asked(setting, tmp_path):
 def test_a_failed_descent_can_only_be_begun_again(setting, tmp_path):
     made = setting(rule=rules.sgd(), schedule="constant")
     plan = dataclasses.replace(PLAN, learning_rate=1e30)
-    assert sitting(made, tmp_path / "c", plan=plan).progress.failed
-    with pytest.raises(RunFolderError, match="no checkpoint to resume from"):
-        sitting(made, tmp_path / "c", plan=plan, resume=True)
+    for resume in (False, True):
+        assert sitting(made, tmp_path / "c", plan=plan, resume=resume).progress.failed
+        assert Checkpoints(tmp_path / "c").latest() is None
 
 
 def test_a_failure_after_a_checkpoint_happens_again(setting, tmp_path, identical):

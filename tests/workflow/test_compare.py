@@ -212,7 +212,7 @@ def test_too_small_good_and_too_large(things):
 
 
 def test_a_budget_of_time_is_turned_into_steps(things, monkeypatch):
-    monkeypatch.setattr(module.Descent, "seconds_per_step", lambda self: 0.01)
+    monkeypatch.setattr(module.RuleContender, "seconds_per_step", lambda self: 0.01)
     found = ds.compare(things, rules=["sgd"], seeds=2, budget="500ms", out=False, **SMALL)
     (arm,) = found.results["arms"]
     assert [run["steps"][-1] for run in arm["runs"]] == [50, 50]

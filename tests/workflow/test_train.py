@@ -1,7 +1,10 @@
 """The main job through the library: what goes in, what comes out, what is left on disk."""
 
+import errno
 import json
 import re
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -444,6 +447,65 @@ def test_overwrite_never_deletes_what_is_not_a_run(tmp_path, csv, files, config)
 # ---- how it ends
 
 
+def test_test_rows_that_are_all_alike_have_no_r_squared(table, tmp_path):
+    rows = pa.table({k: v for k, v in table().items() if k != "kind"})
+    run = ds.train(rows, target="price", test=rows.slice(0, 1), out=tmp_path / "run", **SMALL)
+    assert run.summary["metrics"]["test"]["r2"] is None
+    assert run.summary["guessing"]["r2"] is None
+    assert ds.Run.load(tmp_path / "run").summary == run.summary
+
+
+def test_a_path_that_cannot_be_written_ends_no_training(csv, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("downslope.workflow.snapshots.record", full)
+    run = ds.train(csv(), target="kind", out=tmp_path / "run", **SMALL)
+    assert run.summary["stopped_because"] == "all epochs done"
+    assert not list((tmp_path / "run").glob("path/*"))
+
+
+def test_a_run_that_goes_on_is_not_finished(csv, tmp_path):
+    """Killed in a later sitting, it does not pass off what the earlier one came to."""
+
+    def interrupt(event):
+        if event.kind == "epoch" and event.epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    def crash(event):
+        if event.kind == "epoch":
+            raise SystemExit(9)
+
+    options = {**SMALL, "epochs": 6}
+    ds.train(csv(), target="kind", out=tmp_path / "run", listeners=[interrupt], **options)
+    assert ds.Run.load(tmp_path / "run").summary["stopped_because"] == "interrupted"
+    with pytest.raises(SystemExit):
+        ds.train(resume=tmp_path / "run", quiet=True, listeners=[crash])
+    with pytest.raises(RunFolderError, match="is not finished .*--resume"):
+        ds.Run.load(tmp_path / "run")
+    assert ds.train(resume=tmp_path / "run", quiet=True).summary["stopped_because"] == "all epochs done"
+
+
+def test_a_run_that_is_over_is_not_begun_again_for_want_of_checkpoints(csv, tmp_path):
+    ds.train(csv(), target="kind", out=tmp_path / "run", **SMALL)
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    with pytest.raises(RunFolderError, match="no checkpoint to resume from; train with --overwrite"):
+        ds.train(resume=tmp_path / "run", quiet=True)
+    assert ds.Run.load(tmp_path / "run").summary["stopped_because"] == "all epochs done"
+
+
+def test_interrupted_while_choosing_it_has_not_trained(csv, tmp_path):
+    def interrupt(event):
+        if event.kind == "tuning":
+            signal.raise_signal(signal.SIGINT)
+
+    options = {**SMALL, "learning_rate": "auto", "listeners": [interrupt]}
+    run = ds.train(csv(), target="kind", out=tmp_path / "run", **options)
+    assert run.summary["steps"] == 0
+    assert run.summary["seconds"]["train"] < 0.5
+    assert "no better than guessing" not in [finding["name"] for finding in run.summary["diagnosis"]]
+
+
 def test_a_rate_that_is_too_large_is_an_error_with_a_finite_result(tmp_path, table):
     rows = pa.table({k: v for k, v in table().items() if k != "kind"})
     options = {**SMALL, "learning_rate": 1e30, "optimizer": "sgd", "guard": False}
@@ -564,7 +626,7 @@ def test_resume_needs_the_same_data(table, tmp_path, csv):
         ({"loss": "hubber"}, "Did you mean 'huber'"),
         ({"model": "linar"}, "Did you mean 'linear'"),
         ({"task": "regresion"}, "Did you mean 'regression'"),
-        ({"delimiter": ";;"}, "--delimiter must be one character"),
+        ({"delimiter": ";;"}, "--delimiter ';;' is not one punctuation character"),
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +37,7 @@ app.command()(rules.rules)
 app.command()(lab.lab)
 
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # how JAX says it
+DISK_FULL = "No space left on device"  # how the writer of checkpoints says it, after RESOURCE_EXHAUSTED
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,6 +66,7 @@ def main() -> None:
     """
     keep_compiled_programs()
     collect_garbage_rarely()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: in good order, at any moment
     try:
         code = app(prog_name="downslope", standalone_mode=False)
         if code == 130:  # Typer's answer to Ctrl-C; a command that has said more about it exits by itself
@@ -81,9 +84,12 @@ def main() -> None:
         what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
         code = _fail(what or str(error), 1)
     except Exception as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+        if DISK_FULL in str(error):
+            code = _fail("the disk is full; make room, and go on with --resume", 1)
+        elif isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+            code = _fail("there is not enough memory; take a smaller network, batch size or --ramps", 1)
+        else:
             raise
-        code = _fail("there is not enough memory; take a smaller network, batch size or --ramps", 1)
     sys.exit(code)
 
 

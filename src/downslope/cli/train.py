@@ -129,7 +129,9 @@ def train(
             metavar="N|auto", help="Passes over the rows, at most  [default: until validation stands still]"
         ),
     ] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Stop training after so many seconds.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds of choosing the rate and training.")
+    ] = None,
     early_stopping: Annotated[
         bool,
         typer.Option("--early-stopping/--no-early-stopping", help="Stop when validation no longer improves."),

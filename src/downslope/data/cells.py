@@ -43,7 +43,7 @@ def numbers(column: pa.ChunkedArray, name: str, source: str) -> np.ndarray:
         raise DataError(
             f"{source}: column '{name}' has {_cells(infinite.size, 'infinite')} "
             f"(first: row {infinite[0] + 1}); correct or remove {'it' if infinite.size == 1 else 'them'}, "
-            f"or pass --drop '{name}'"
+            f"or train without the column: --drop '{name}'"
         )
     return values
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from downslope.errors import RunFolderError
-from downslope.report.formatting import counted, is_number, number, percent
+from downslope.report.formatting import counted, is_number, number, percent, r_squared
 from downslope.runs.folder import read_history, read_json
 
 DEEPEST = 4  # folders below the one that was given
@@ -87,11 +87,14 @@ class Library:
 
     def history(self, name: str) -> dict[str, list[Any]]:
         """Return the history of a run by column; empty where there is none yet or it cannot be read."""
-        path = self.file(name, "history.parquet")
         try:
-            return {} if path is None else read_history(path.parent).to_pydict()
+            return self._history(name)
         except RunFolderError:
             return {}
+
+    def _history(self, name: str) -> dict[str, list[Any]]:
+        path = self.file(name, "history.parquet")
+        return {} if path is None else read_history(path.parent).to_pydict()
 
     def _stamp(self, name: str) -> tuple[float, ...]:
         files = (
@@ -114,11 +117,11 @@ class Library:
         has_report = self.file(name, "report.html") is not None
         try:
             config, summary = self._json(name, "config.json"), self._json(name, "summary.json")
+            history = self._history(name)
         except RunFolderError as error:
             return RunLine(name, "damaged", str(error), "", "", has_report, stamp)
         if config is None:
             return RunLine(name, "damaged", "config.json cannot be read", "", "", has_report, stamp)
-        history = self.history(name)
         is_over = summary is not None and (stamp[1] >= stamp[2] - 1 or not is_fresh)
         state = _end(summary or {}) if is_over else "training" if is_fresh else "unfinished"
         target = config.get("target") or (summary or {}).get("target")
@@ -159,7 +162,7 @@ def _result(summary: dict[str, Any] | None, history: dict[str, list[Any]]) -> st
             if is_number(measured.get("accuracy")):
                 return f"{split}: {percent(measured['accuracy'])} right"
             if is_number(measured.get("r2")):
-                return f"{split}: R² {number(measured['r2'], 3)}"
+                return f"{split}: R² {r_squared(measured['r2'], 3)}"
     for column, words in (("validation_metric", "validation metric"), ("train_loss", "training loss")):
         latest = [value for value in history.get(column, []) if is_number(value)][-1:]
         if latest:

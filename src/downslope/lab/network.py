@@ -216,7 +216,8 @@ def connect(app: dash.Dash, uploads: Uploads) -> None:
             key = uploads.add(filename or "file.csv", contents)
             numbers, labels = _choices(uploads.get(key))
         except (DataError, OptionError) as error:
-            return [*[dash.no_update] * 7, html.Span(str(error), className="message")]
+            said = f"{error}. What was here before stays in use."
+            return [*[dash.no_update] * 7, html.Span(said, className="message")]
         label = labels[-1]
         axes = [name for name in numbers if name != label]
         options = [[{"value": name, "label": name} for name in names] for names in (numbers, numbers, labels)]

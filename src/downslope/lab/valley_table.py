@@ -25,7 +25,9 @@ def table(paths: dict[tuple[int, str, float], list[Path]]) -> Any:
                     else "—",
                     className="tight",
                 ),
-                html.Td(number(float(path.losses[-1])) if len(path.losses) else "—", className="number-cell"),
+                html.Td(
+                    number(end) if (end := last_loss(path)) is not None else "—", className="number-cell"
+                ),
                 html.Td(verdict(path)),
             ]
         )
@@ -45,6 +47,13 @@ def table(paths: dict[tuple[int, str, float], list[Path]]) -> Any:
     )
 
 
+def last_loss(path: Path) -> float | None:
+    """Return the loss where a descent ended, which may lie outside of the picture; None without a value."""
+    if path.left and not math.isnan(path.beyond):
+        return float(path.beyond)
+    return float(path.losses[-1]) if len(path.losses) else None
+
+
 def verdict(path: Path) -> str:
     """Return in plain words how a descent went.
 
@@ -58,12 +67,16 @@ def verdict(path: Path) -> str:
     if path.lost:
         return f"came to where the loss has no value after {counted(steps + 1, 'step')}"
     if path.left:
-        outside = path.losses[-1] if math.isnan(path.beyond) else path.beyond
-        fell = outside < path.losses[0]
-        why = "it goes down there without end" if fell else "the steps are too large"
+        why = (
+            "it goes down there without end"
+            if (last_loss(path) or 0.0) < path.losses[0]
+            else "the steps are too large"
+        )
         return f"went out of the picture after {counted(steps + 1, 'step')}: {why}"
     moves = path.points[1:] - path.points[:-1]
     lengths = (moves**2).sum(axis=1) ** 0.5
+    if steps > 0 and not lengths.any():
+        return "never moved: there is no slope here"
     if path.losses[-1] > 1.5 * max(path.losses[0], 1e-12):
         return "climbs: the steps are too large"
     turns = float(((moves[1:] * moves[:-1]).sum(axis=1) < 0).mean()) if steps > 2 else 0.0

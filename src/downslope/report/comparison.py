@@ -17,6 +17,7 @@ from downslope.report.formatting import (
     is_number,
     number,
     percent,
+    r_squared,
     shortened,
 )
 from downslope.report.page import asset, csp_hash, environment, json_for_script
@@ -30,12 +31,13 @@ COLUMN = {
     "auto-rates": "learning rate",
 }
 SHORT = 0.5  # an arm that came less of the way down is named
-METRICS = {"accuracy": ("accuracy", percent), "r2": ("R²", number)}
+METRICS = {"accuracy": ("accuracy", percent), "r2": ("R²", r_squared)}
 READING = {
     "passes": (
-        "Each line is the median over the seeds that did not diverge, the band the lowest and the highest "
-        "of them; lower is better. One pass is one gradient for every training row, or three losses for "
-        "every row."
+        "Each line is the median over the seeds that did not diverge (over all where every one did), the "
+        "band the lowest and the highest of them; lower is better. One pass is one gradient for every "
+        "training row, or three losses for every row. A seed reaches the target where its own curve first "
+        "touches it, which may be before the median does."
     ),
     "seconds": (
         "The same lines against the clock of this machine: time spent stepping, without compiling and "

@@ -45,7 +45,7 @@ def cost_figure(
     return figure(
         *traces,
         height=400,
-        xaxis=epoch_axis(kept),
+        xaxis=epoch_axis(kept, [event["epoch"] for event in marked]),
         yaxis={
             "title": {"text": "cost (mean loss)"},
             **from_zero([*kept["train_loss"], *kept.get("validation_loss", [])]),
@@ -207,9 +207,9 @@ def _vertical(epoch: Any, colour: str) -> dict[str, Any]:
     }
 
 
-def epoch_axis(history: History) -> dict[str, Any]:
-    """Return an axis that is as long as the history."""
-    epochs = history["epoch"]
+def epoch_axis(history: History, marked: Sequence[float] = ()) -> dict[str, Any]:
+    """Return an axis that is as long as the history, and holds what is marked before its first epoch."""
+    epochs = [*history["epoch"], *marked]
     axis: dict[str, Any] = {"title": {"text": "epoch"}, "hoverformat": "d"}
     if epochs:
         first, last = min(epochs), max(epochs)

@@ -56,6 +56,17 @@ def percent(fraction: Any) -> str:
     return text.removesuffix(".0") + NO_BREAK + "%"
 
 
+def r_squared(value: Any, digits: int = 4) -> str:
+    """Return an R² with as many digits as it takes: only 1 itself becomes 1.
+
+    >>> r_squared(0.8194), r_squared(0.99951, 3), r_squared(1.0)
+    ('0.8194', '0.9995', '1')
+    """
+    while number(value, digits) == "1" and value != 1 and digits < 8:
+        digits += 1
+    return number(value, digits)
+
+
 def duration(seconds: Any) -> str:
     """Return a time span in the two units that matter.
 

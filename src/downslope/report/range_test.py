@@ -53,7 +53,7 @@ def range_test_figure(
         *traces,
         height=420,
         xaxis={"title": {"text": "learning rate"}, "type": "log", "dtick": 1, "exponentformat": "power"},
-        yaxis={"title": {"text": "loss"}, "range": [low, high]},
+        yaxis={"title": {"text": "loss, as if all batches were alike"}, "range": [low, high]},
     )
 
 

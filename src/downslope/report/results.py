@@ -186,9 +186,9 @@ def importance_figure(columns: Sequence[Any], rise: Sequence[Any], spread: Seque
             error_x={
                 "type": "data",
                 "array": [float(f"{off:.3g}") for *_, off in rows],
-                "color": LIGHT["muted"],
-                "thickness": 1,
-                "width": 3,
+                "color": LIGHT["ink"],
+                "thickness": 1.5,
+                "width": 4,
             },
             text=[name for name, *_ in rows],
             textposition="none",

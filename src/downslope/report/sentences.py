@@ -12,6 +12,7 @@ from downslope.report.formatting import (
     is_number,
     number,
     percent,
+    r_squared,
     shortened,
 )
 from downslope.study.diagnosis import diagnose
@@ -46,7 +47,7 @@ def headline(contents: RunContents) -> str:
     if contents.summary["task"] == "classification":
         right = percent(metrics.get("accuracy"))
         return f"Predicts {target} right for {right} of {where}{_class_guess(contents)}."
-    sentence = f"Predicts {target} with R²{NO_BREAK}{number(metrics.get('r2'), 3)} on {where}"
+    sentence = f"Predicts {target} with R²{NO_BREAK}{r_squared(metrics.get('r2'), 3)} on {where}"
     if is_number(metrics.get("mae")):
         sentence += f": off by {number(metrics['mae'], 3)} on average{_mean_guess(contents)}"
     return sentence + "."
@@ -64,7 +65,9 @@ def _class_guess(contents: RunContents) -> str:
 
 
 def _mean_guess(contents: RunContents) -> str:
-    error = mean_guess_error(contents.evaluation)
+    known = contents.summary.get("guessing") or {}
+    same = known.get("split") == judged_split(contents)
+    error = known.get("mae") if same else mean_guess_error(contents.evaluation)
     mae = contents.summary["metrics"].get(judged_split(contents), {}).get("mae")
     if error is None or not _speaks_of(contents):
         return ""
@@ -178,6 +181,13 @@ def commonest_mistake(classes: Sequence[Any], confusion: Sequence[Sequence[float
     ]
     if not mistakes:
         return "It made no mistake here."
-    count, actual, guess = max(mistakes, key=lambda mistake: mistake[0])
-    names = [f"“{shortened(classes[place], 40)}”" for place in (actual, guess)]
-    return f"The commonest mistake is {names[0]} taken for {names[1]}: {counted(count, 'row')}."
+    most = max(count for count, *_ in mistakes)
+    commonest = [
+        " taken for ".join(f"“{shortened(classes[place], 40)}”" for place in places)
+        for count, *places in mistakes
+        if count == most
+    ]
+    if len(commonest) == 1:
+        return f"The commonest mistake is {commonest[0]}: {counted(most, 'row')}."
+    others = f" and {len(commonest) - 2} others" if len(commonest) > 2 else ""
+    return f"The commonest mistakes, {counted(most, 'row')} each, are {' and '.join(commonest[:2])}{others}."

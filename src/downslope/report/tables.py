@@ -6,7 +6,16 @@ from typing import Any
 
 from downslope.report.contents import RunContents
 from downslope.report.figures import thinned
-from downslope.report.formatting import ABSENT, counted, duration, is_number, number, percent, shortened
+from downslope.report.formatting import (
+    ABSENT,
+    counted,
+    duration,
+    is_number,
+    number,
+    percent,
+    r_squared,
+    shortened,
+)
 from downslope.report.sentences import SPLITS, judged_split
 
 MAX_ROWS = 300
@@ -25,7 +34,7 @@ class Table:
 
 METRICS = {
     "classification": (("accuracy", "accuracy", percent), ("log_loss", "log loss", number)),
-    "regression": (("r2", "R²", number), ("rmse", "RMSE", number), ("mae", "MAE", number)),
+    "regression": (("r2", "R²", r_squared), ("rmse", "RMSE", number), ("mae", "MAE", number)),
 }
 """By task: key in summary.json, name for people, how to write it."""
 

@@ -14,6 +14,7 @@ checkpoints/       Orbax
 report.html
 """
 
+import errno
 import json
 import os
 import re
@@ -258,5 +259,7 @@ def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
         temporary.chmod(mode)  # safetensors makes files that only their owner can read
         os.replace(temporary, path)
+    except SafetensorError as error:  # a full disk, which it does not call an OSError
+        raise OSError(errno.EIO, str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

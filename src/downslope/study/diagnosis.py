@@ -61,8 +61,10 @@ def in_short(findings: Sequence[Finding], history: Mapping[str, Sequence[Any]]) 
         others = f" (and {len(alarms) - 1} more, in the report)" if len(alarms) > 1 else ""
         return [alarms[0].words + others, f"next: {alarms[0].next_step}"]
     losses = [loss for loss in map(number_of, history.get("train_loss", ())) if math.isfinite(loss)]
-    notes = "; ".join(finding.words for finding in findings[:1])
-    return [f"healthy{_way(losses)}" + (f"; {notes}" if notes else "")]
+    way = _way(losses)
+    if not findings or findings[0].name == "settled":
+        return ["; ".join([f"healthy{way}", *(finding.words for finding in findings[:1])])]
+    return ["; ".join([*([way.removeprefix(": ")] if way else []), findings[0].words])]
 
 
 def _way(losses: Sequence[float]) -> str:

@@ -184,12 +184,13 @@ def _over_fits(record: Record) -> Finding | None:
     if not (rose and fell and end > OVERFIT_GAP * train[known][-1] and place < 0.7 * len(validation)):
         return None
     epoch = int(record.column("epoch")[place])
+    kept = "the weights of that epoch were kept; " if record.summary.get("best_epoch") == epoch else ""
     return Finding(
         "over-fits",
         f"over-fits: after epoch {epoch} the validation loss rose from {best:.3g} to {end:.3g} while the "
         f"training loss went on falling, to {train[known][-1]:.3g}",
         {"best": best, "end": end, "train_loss": float(train[known][-1]), "epoch": epoch},
-        "the weights of that epoch were kept; more dropout, weight decay or rows would help",
+        f"{kept}more dropout, weight decay or rows would help",
         alarm=place < 0.35 * len(validation) and end > 2 * best,
     )
 
@@ -311,6 +312,8 @@ PLAIN_RULES = ("gradient-descent", "sgd")
 
 def _guesses(record: Record) -> Finding | None:
     guessing = record.summary.get("guessing") or {}
+    if record.summary.get("steps") == 0:  # nothing was learned yet
+        return None
     split = guessing.get("split")
     own = (record.summary.get("metrics") or {}).get(split) or {}
     kinds = (

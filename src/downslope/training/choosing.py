@@ -34,6 +34,7 @@ def choose(session: Session, chooser: Chooser, interrupted: Callable[[], bool]) 
     laboratory = trials(session, interrupted)
     chosen = chooser(laboratory)
     if chosen is None:
+        session.started = time.monotonic()  # what it took is no time of training
         return False
     trial, progress = chosen.trial, session.progress
     # Beyond its first epoch the same path is walked again, for the history to have every epoch; and so it is

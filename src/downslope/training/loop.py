@@ -51,8 +51,8 @@ def descend(
         state: where to start (`training.state.initial_state`).
         listeners: told what happens.
         checkpoints: where to save; None: nowhere.
-        resume: go on from the newest checkpoint instead of `state`. With a `chooser`, a descent that
-            has none yet is begun again: it will choose the same.
+        resume: go on from the newest checkpoint instead of `state`. A descent that has none yet is begun
+            again, and will go the same way.
         chooser: chooses the learning rate first, instead of the plan's; needs a plan with a pacing.
 
     Returns:
@@ -61,7 +61,7 @@ def descend(
     """
     session = Session(problem, plan, state, listeners, checkpoints)
     snapshot_if_due(session)
-    if resume and (chooser is None or session.has_checkpoint):
+    if resume and session.has_checkpoint:
         session.restore()
         offer_runner_up(session)
     else:
@@ -168,13 +168,14 @@ def _row(session: Session) -> dict[str, Any]:
     """Return the row of the epoch that is over."""
     progress, total_steps = session.progress, session.pace().total_steps
     multiplier = session.programs.schedule(np.int32(session.steps_done - 1), total_steps)
+    searched = session.state.line_search  # where every step was measured, the last one
     return epoch_row(
         session.trace,
         epoch=progress.epoch + 1,
         step=session.steps_done,
         batch_weights=session.batch_weights()[: progress.position],
         n_rows=min(progress.position * session.plan.batch_size, session.n_rows),
-        learning_rate=float(session.learning_rate * multiplier),
+        learning_rate=float(session.learning_rate * multiplier if searched is None else searched.step_size),
         weight_decay=session.weight_decay,
         seconds=session.seconds,
         began=progress.history[-1]["seconds"] if progress.history else 0.0,

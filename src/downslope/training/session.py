@@ -228,7 +228,7 @@ class Session:
         where = f"step {self.steps_done:,} (epoch {self.progress.epoch + 1})"
         over = self.progress.stopped_because
         message = f"nothing left to do: {over}" if over else f"resumed at {where}"
-        self.tell("resumed", message, {"history": self.progress.history})
+        self.tell("resumed", message, {"history": self.progress.history, "over": bool(over)})
 
     def save_if_due(self) -> None:
         """Write a checkpoint in the background when the last is old enough."""

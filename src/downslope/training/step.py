@@ -88,7 +88,7 @@ def make_step(
     if line_search is not None and rule.needs_step_size:
         raise OptionError(
             f"the rule '{rule.name}' must know its step size beforehand, but a line search measures it "
-            "afterwards; give a learning rate, or take another rule such as momentum"
+            "afterwards; take another schedule, or another rule such as momentum"
         )
     gradient_of = loss_and_gradient(objective, micro_batches, precision)
 

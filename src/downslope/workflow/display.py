@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from downslope.training.events import Event
-from downslope.workflow.lines import print_line
+from downslope.workflow.lines import is_live, print_line
 
 SHOWN = ("resumed", "early-stop", "time-limit", "interrupted", "rolled-back", "other-rate", "skipped")
 PLAIN_LINES = 20  # at most about so many lines of progress where nothing can be redrawn
@@ -42,7 +42,7 @@ class Display:
             self._time_left,
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not is_live(console),
         )
         self._task = self._progress.add_task("", total=epochs, epoch=f"1/{epochs}", numbers="")
         self._update(0, ["compiling …"])
@@ -81,7 +81,7 @@ class Display:
 
     def _show_epoch(self, event: Event) -> None:
         self._numbers = numbers_of(event.values, self._metric)
-        if self._console.is_terminal:
+        if is_live(self._console):
             self._update(event.epoch, self._numbers)
         elif event.epoch == 1 or event.epoch % math.ceil(self._epochs / PLAIN_LINES) == 0:
             line = f"epoch {event.values['epoch']}/{self._epochs}  {BETWEEN.join(self._numbers)}"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,14 @@ class LearningRateCurve:
     def save(self, path: str | Path) -> None:
         """Write the figure as one HTML file that needs no network."""
         try:
-            self.figure().write_html(path, include_plotlyjs=True)
+            Path(path).write_text(self._page(), encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
+
+    def _page(self) -> str:
+        meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        title = f"<title>Where may a learning rate lie? {escape(self.optimizer)}</title>"
+        return self.figure().to_html(include_plotlyjs=True).replace("<head>", f"<head>{meta}{title}", 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON knows it."""

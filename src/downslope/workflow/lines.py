@@ -14,6 +14,11 @@ def say(console: Console, label: str, text: str) -> None:
     print_line(console, f"{label:<{LABEL}} {text}", indent=LABEL + 1)
 
 
+def is_live(console: Console) -> bool:
+    """Return whether a line can be redrawn: on a terminal, but not on a dumb one."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def print_line(console: Console, text: str, *, indent: int = 0, style: str | None = None) -> None:
     """Print one line; where it has to be broken, it goes on `indent` characters from the left."""
     if console.is_terminal:

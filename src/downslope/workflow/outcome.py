@@ -45,6 +45,7 @@ def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[
     if held_out and prepared.loss.name in LIKELIHOODS and np.ptp(train.weights) == 0:
         targets = np.asarray(prepared.rows[held_out].targets)
         guessed = measure.guessing(prepared.encoding, np.asarray(train.targets), targets)
+        guessed = {name: finite_or_none(value) for name, value in guessed.items()}
     return {
         "data": prepared.name,
         "task": prepared.encoding.task,

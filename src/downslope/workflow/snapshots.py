@@ -31,7 +31,9 @@ class PathRecorder:
         return -(-POINTS_AIMED_AT // epochs) if self._most else 0
 
     def __call__(self, event: Event) -> None:
-        """Write the weights when it is their turn, and the last of all."""
+        """Write the weights when it is their turn, and the last of all; on a full disk, none any more."""
+        if not self._most:
+            return
         if event.kind == "resumed":
             rewind(self._folder, event.step)
         elif event.kind in ("rolled-back", "other-rate"):
@@ -51,5 +53,8 @@ class PathRecorder:
         index, params = self._waiting.values["index"], self._waiting.values["params"]
         leaves = zip(pytrees.paths(params), jax.tree.leaves(params), strict=True)
         arrays = {name: np.asarray(leaf) for name, leaf in leaves}
-        record(self._folder, index, self._waiting.step, arrays, self._most)
+        try:
+            record(self._folder, index, self._waiting.step, arrays, self._most)
+        except OSError:  # a training need not end for want of a picture
+            self._most = 0
         self._waiting = None

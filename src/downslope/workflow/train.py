@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from downslope.errors import NonFiniteError, OptionError
+from downslope.errors import NonFiniteError, OptionError, RunFolderError
 from downslope.gradient.backprop import training_objective
 from downslope.gradient.precision import in_precision, summed_in_float32
 from downslope.models.functional import is_network
@@ -136,6 +136,12 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
         if not job.resume:
             outcome.create(job.folder, job)
         checkpoints = Checkpoints(job.folder / "checkpoints")
+        if checkpoints.latest() is None:
+            if (job.folder / "summary.json").exists():
+                raise RunFolderError(
+                    f"{job.folder}: is over and has no checkpoint to resume from; train with --overwrite"
+                )
+            runs.rewind_events(job.folder, -1.0)  # of a run that is begun again
         at_the_end.callback(checkpoints.close)  # the last is written in the background
         path = PathRecorder(job.folder, state.params)
         recorded = [heard, _Recorder(job.folder), path]
@@ -151,6 +157,7 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
             resume=job.resume,
             chooser=chooser,
         )
+    measuring = at_the_end.enter_context(console.status("measuring …"))
     trained = Trained(
         job.model,
         job.architecture,
@@ -199,6 +206,7 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
     run = Run(trained, summary, runs.history_table(progress.history), job.folder)
     if job.folder is not None:
         outcome.save(job, trained, summary, progress.history, progress.layers, measured, important)
+    measuring.stop()
     words.conclude(run, console, in_short(findings, run.history.to_pydict()))
     if progress.failed:
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
@@ -306,6 +314,8 @@ class _Recorder:
         if event.kind == "resumed":
             self._rows = list(event.values["history"])
             runs.rewind_events(self._folder, event.seconds)
+            if not event.values["over"]:  # what an earlier sitting came to is true no more
+                (self._folder / "summary.json").unlink(missing_ok=True)
         if event.kind in ("rolled-back", "other-rate"):
             self._rows = [row for row in self._rows if row["step"] <= event.values["back_to"]]
         if event.kind not in PASSING:

@@ -6,6 +6,18 @@
   const darkPreferred = matchMedia("(prefers-color-scheme: dark)");
   darkPreferred.addEventListener("change", () => set("dark", { data: darkPreferred.matches }));
 
+  // Dash names a menu by what is chosen alone; a screen reader is to hear its label before that.
+  function nameMenus() {
+    for (const label of document.querySelectorAll(".field > label[for]")) {
+      const menu = document.getElementById(label.htmlFor);
+      const named = menu && menu.getAttribute("aria-labelledby");
+      if (!named || (label.id && named.startsWith(label.id))) continue;
+      label.id = `label-${menu.id.replaceAll(/\W+/g, "-")}`;
+      menu.setAttribute("aria-labelledby", `${label.id} ${named}`);
+    }
+  }
+  new MutationObserver(nameMenus).observe(document, { childList: true, subtree: true });
+
   // ---- figures -------------------------------------------------------------------------------------
   // Only settings that are colours are changed: a column may be called "#ffffff".
   function themed(value, colours, isColour = false) {
