@@ -4,10 +4,11 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +45,9 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Answer]]:
     """`command("train", path, "--epochs", 3)` runs the command line in this process."""
     main = __import__("downslope.cli", fromlist=["main"]).main
     monkeypatch.setattr(sys.modules["downslope.cli.main"], "keep_compiled_programs", lambda: None)
@@ -56,7 +59,9 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
             main()
         return Answer(int(caught.value.code or 0), *capsys.readouterr())
 
-    return run
+    terminate = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, terminate)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -233,12 +234,13 @@ def test_every_option_is_there(command):
         assert re.search(rf"--{option}\b", shown), option
 
 
-def test_ctrl_c_before_the_descent(command, monkeypatch):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_stopped_before_the_descent(command, monkeypatch, stop):
     """While data is read, say: one line at most, and the exit code of an interruption."""
     import importlib
 
     def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
+        signal.raise_signal(stop)
 
     monkeypatch.setattr(importlib.import_module("downslope.workflow.train"), "train", interrupted)
     answer = command("train", "iris")
