@@ -25,6 +25,10 @@ def test_json_and_a_page(command, finished, tmp_path):
     page = (tmp_path / "curve.html").read_text()
     assert "Plotly" in page
     assert 'src="http' not in page
+    assert str(finished["data"]) not in page  # the name of the file, not where it lies
+    assert "default-src 'none'" in page
+    for name, rate in curve["suggestions"].items():
+        assert re.search(rf"<bdi>{name}</bdi>.*?<bdi>{rate:g}</bdi>", page, re.DOTALL)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,14 @@ def test_the_weights_of_the_start_are_not_those_of_an_epoch(make):
     )
 
 
+def test_a_failed_descent_says_so_first(make):
+    contents = read_contents(make())
+    why = "the loss became nan at step 8. Try a learning rate of 0.1"
+    failed = replace(contents, summary=contents.summary | {"failed": True, "stopped_because": why})
+    assert headline(failed).startswith("The descent failed. What was kept of it predicts “")
+    assert "nan" not in what_happened(failed)  # the diagnosis says it, once
+
+
 def test_what_curvature_says_is_not_contradicted(make):
     place = range(40)
     falling = [math.exp(-epoch / 3) for epoch in place]

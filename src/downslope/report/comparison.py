@@ -4,15 +4,13 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from downslope.report import comparison_figures as figures, tables
 from downslope.report.dimensions_figure import METHODS, dimensions_figure, power
 from downslope.report.formatting import (
     ABSENT,
     counted,
     duration,
+    file_name,
     grouped,
     is_number,
     number,
@@ -20,7 +18,7 @@ from downslope.report.formatting import (
     r_squared,
     shortened,
 )
-from downslope.report.page import asset, csp_hash, environment, json_for_script
+from downslope.report.page import render_finding
 from downslope.report.panels import Panel
 from downslope.report.tables import Table, setting
 
@@ -268,34 +266,27 @@ def render_comparison(results: dict[str, Any], config: dict[str, Any]) -> str:
     """Return the page of a comparison: one file that asks the network for nothing."""
     said = headlines(results)
     shown = list(panels(results))
-    scripts = [get_plotlyjs(), asset("page.js")]
-    about_data = (
-        "" if results["compared"] == "dimensions" else f"{_file_name(results['data'])}, {results['model']}"
-    )
-    return (
-        environment()
-        .get_template("comparison.html.j2")
-        .render(
-            title=_title(results),
-            about=about_data,
-            interrupted=results["interrupted"],
-            headline=said[0],
-            lead=" ".join(said[1:]),
-            tiles=tiles(results) if shown else [],
-            summary=summary_table(results),
-            notes=[text[:1].upper() + text[1:] for text in notes(results)],
-            panels=shown,
-            runs=run_table(results),
-            config=tables.cut(
-                ["option", "value"], [[shortened(name), setting(value)] for name, value in config.items()]
-            ),
-            table_note=tables.table_note,
-            palettes=json_for_script(figures.palettes()),
-            figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
-            style=Markup(asset("page.css")),
-            scripts=[Markup(script) for script in scripts],
-            script_hashes=Markup(" ".join(map(csp_hash, scripts))),
-        )
+    about = []
+    if results["compared"] != "dimensions":
+        about.append(f"{file_name(results['data'])}, {results['model']}")
+    if results["interrupted"]:
+        about.append("It was interrupted: this is what was finished.")
+    runs = run_table(results)
+    settings = [[shortened(name), setting(value)] for name, value in config.items()]
+    return render_finding(
+        title=_title(results),
+        headline=said[0],
+        lead=" ".join(said[1:]),
+        about=about,
+        tiles=tiles(results) if shown else [],
+        summary=summary_table(results),
+        notes=[f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in notes(results)],
+        panels=shown,
+        details=[
+            *([("Every run", runs)] if runs else []),
+            *([("Configuration", tables.cut(["option", "value"], settings))] if settings else []),
+        ],
+        palettes=figures.palettes(),
     )
 
 
@@ -311,15 +302,11 @@ def notebook_table(results: dict[str, Any]) -> str:
     return f"<p>{verdict}</p><table><thead>{line(table.header, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def _file_name(data: str) -> str:
-    return data.replace("\\", "/").rstrip("/").rpartition("/")[2] or data
-
-
 def _title(results: dict[str, Any]) -> str:
     if results["compared"] == "dimensions":
         return "Descent against search"
     what = {"rules": "Update rules", "batch-sizes": "Batch sizes"}.get(results["compared"], "Learning rates")
-    return f"{what} on {shortened(_file_name(results['data']), 60)}"
+    return f"{what} on {shortened(file_name(results['data']), 60)}"
 
 
 def _dimension_headlines(rows: list[dict[str, Any]]) -> list[str]:

@@ -67,6 +67,15 @@ def r_squared(value: Any, digits: int = 4) -> str:
     return number(value, digits)
 
 
+def file_name(data: str) -> str:
+    r"""Return what data are called, without the folders they lie in.
+
+    >>> file_name("/home/ada/houses.csv"), file_name(r"C:\ada\houses.csv"), file_name("iris")
+    ('houses.csv', 'houses.csv', 'iris')
+    """
+    return data.replace("\\", "/").rstrip("/").rpartition("/")[2] or data
+
+
 def duration(seconds: Any) -> str:
     """Return a time span in the two units that matter.
 

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from plotly.offline import get_plotlyjs
 from downslope.errors import RunFolderError
 from downslope.report import landscape, panels, sentences, tables, theme
 from downslope.report.contents import RunContents, read_contents
+
+PALETTES = {"light": theme.LIGHT, "dark": theme.DARK}
 
 
 def write_report(folder: Path) -> Path:
@@ -88,8 +91,50 @@ def render_report(contents: RunContents) -> str:
             config=tables.config_table(contents),
             versions=tables.version_table(contents),
             table_note=tables.table_note,
-            palettes=json_for_script({"light": theme.LIGHT, "dark": theme.DARK}),
+            palettes=json_for_script(PALETTES),
             figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
+            style=Markup(asset("page.css")),
+            scripts=[Markup(script) for script in scripts],
+            script_hashes=Markup(" ".join(map(csp_hash, scripts))),
+        )
+    )
+
+
+def render_finding(
+    *,
+    title: str,
+    headline: str,
+    lead: str,
+    about: Sequence[str] = (),
+    tiles: Sequence[tuple[str, str, str]] = (),
+    summary: tables.Table,
+    notes: Sequence[str] = (),
+    panels: Sequence[panels.Panel],
+    details: Sequence[tuple[str, tables.Table]] = (),
+    palettes: dict[str, Any] = PALETTES,
+) -> str:
+    """Return a page about one finding: what came of it, a table, then the evidence.
+
+    Like a report it is one file that asks the network for nothing. `tiles` are (name, value, small print);
+    `details` are tables behind a title that opens them.
+    """
+    scripts = [get_plotlyjs(), asset("page.js")]
+    return (
+        environment()
+        .get_template("finding.html.j2")
+        .render(
+            title=title,
+            headline=headline,
+            lead=lead,
+            about=about,
+            tiles=tiles,
+            summary=summary,
+            notes=notes,
+            panels=panels,
+            details=details,
+            table_note=tables.table_note,
+            palettes=json_for_script(palettes),
+            figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in panels}),
             style=Markup(asset("page.css")),
             scripts=[Markup(script) for script in scripts],
             script_hashes=Markup(" ".join(map(csp_hash, scripts))),

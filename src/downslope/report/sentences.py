@@ -36,10 +36,17 @@ def judged_split(contents: RunContents) -> str | None:
 
 def headline(contents: RunContents) -> str:
     """Return one sentence on how good the model is, next to what a guess without a model reaches."""
+    said = _quality(contents)
+    if contents.summary.get("failed"):
+        return f"The descent failed. What was kept of it {said[:1].lower()}{said[1:]}"
+    return said
+
+
+def _quality(contents: RunContents) -> str:
     split = judged_split(contents)
     target = f"“{shortened(contents.summary.get('target', 'the target'), 80)}”"
     if split is None:
-        return f"Trained to predict {target}; no split was measured, so how good it is remains open."
+        return f"Was trained to predict {target}; no split was measured, so how good it is remains open."
     metrics = contents.summary["metrics"][split]
     rows = contents.summary.get("rows", {}).get(split)
     noun = f"{_SPLIT_NAME.get(split, split)} row"
@@ -102,7 +109,7 @@ def what_happened(contents: RunContents) -> str:
     summary = contents.summary
     epochs = summary.get("epochs")
     parts = [f"Training ended after {counted(epochs, 'epoch')}" if is_number(epochs) else "Training ended"]
-    if summary.get("stopped_because"):
+    if summary.get("stopped_because") and not summary.get("failed"):  # else the diagnosis says it
         parts[0] += f": {shortened(summary['stopped_because'], 300).rstrip('.')}"
     kept = summary.get("best_epoch")
     if kept == 0:

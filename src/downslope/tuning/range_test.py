@@ -28,6 +28,7 @@ SPAN = 3e3  # the largest rate over the rule's own; the smallest lies as far bel
 SMOOTHING = 0.9  # of the exponential average over steps
 DIVERGED = 4.0  # times the lowest smoothed loss
 AGREEMENT = 4.0  # the largest reading over the smallest, up to which they are said to agree
+DISAGREEMENT = 30.0  # and from which on they say nothing
 READINGS = {
     "valley": "two thirds into the longest stretch in which the loss falls",
     "steepest": "where the loss falls most steeply",
@@ -141,7 +142,8 @@ def read_curve(rates: np.ndarray, losses: np.ndarray, centre: float) -> RangeTes
     elif spread <= AGREEMENT:
         confidence, note = "good", f"the readings lie within a factor of {spread:.2g}"
     else:
-        confidence, note = "fair", f"the readings lie a factor of {spread:.2g} apart"
+        confidence = "fair" if spread < DISAGREEMENT else "poor"
+        note = f"the readings lie a factor of {spread:.2g} apart"
     if fall < 2 * noise:
         confidence, note = "poor", note + "; the batches are so noisy that the curve hardly stands out"
     return RangeTest(rates, losses, smoothed, suggestions, confidence, note)

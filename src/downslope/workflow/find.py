@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import plotly.graph_objects as go
 
 from downslope.errors import InputError, OptionError
 from downslope.models.functional import is_network
-from downslope.report.range_test import range_test_figure
+from downslope.report.range_test import range_test_figure, render_range_test
 from downslope.training.events import Listener
 from downslope.training.interrupt import interrupts
 from downslope.training.loop import laboratory
-from downslope.tuning.range_test import SPAN, range_test
+from downslope.tuning.range_test import READINGS, SPAN, range_test
 from downslope.workflow.job import new_job
 from downslope.workflow.options import options_from
 from downslope.workflow.train import problem_of
@@ -35,6 +34,7 @@ class LearningRateCurve:
             ``"minimum/10"``; ``"the rule's own"`` where the curve shows nothing. Never empty.
         confidence: ``"good"``, ``"fair"`` or ``"poor"``.
         note: why, in words.
+        data: what the data were called.
         optimizer: name of the update rule.
         seconds: time taken, compiling included.
     """
@@ -45,6 +45,7 @@ class LearningRateCurve:
     suggestions: dict[str, float]
     confidence: str
     note: str
+    data: str
     optimizer: str
     seconds: float
 
@@ -59,16 +60,22 @@ class LearningRateCurve:
         return range_test_figure(rates, losses, self.smoothed.tolist(), self.suggestions)
 
     def save(self, path: str | Path) -> None:
-        """Write the figure as one HTML file that needs no network."""
+        """Write the curve and its readings as one HTML page that needs no network."""
+        page = render_range_test(
+            data=self.data,
+            optimizer=self.optimizer,
+            figure=self.figure(),
+            suggestions=self.suggestions,
+            meanings=READINGS,
+            confidence=self.confidence,
+            note=self.note,
+            steps=len(self.learning_rates),
+            seconds=self.seconds,
+        )
         try:
-            Path(path).write_text(self._page(), encoding="utf-8")
+            Path(path).write_text(page, encoding="utf-8", errors="replace")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
-
-    def _page(self) -> str:
-        meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        title = f"<title>Where may a learning rate lie? {escape(self.optimizer)}</title>"
-        return self.figure().to_html(include_plotlyjs=True).replace("<head>", f"<head>{meta}{title}", 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON knows it."""
@@ -156,6 +163,7 @@ def find_learning_rate(
         seen.suggestions,
         seen.confidence,
         seen.note,
+        job.prepared.name,
         job.rule.name,
         seconds,
     )

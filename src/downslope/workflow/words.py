@@ -69,15 +69,17 @@ def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
     seconds = summary["seconds"]
     kept = f"epoch {summary['best_epoch']}" if summary["best_epoch"] else "the start"
     chosen = "validation" in metrics or not summary["best_epoch"]
+    why = "by the error below" if summary["failed"] else summary["stopped_because"]
     say(
         console,
         "stopped",
-        f"{summary['stopped_because']}{f'. Weights of {kept} kept' if chosen else ''} "
+        f"{why}{f'. Weights of {kept} kept' if chosen else ''} "
         f"({seconds['train']:.1f} s of training, {seconds['compile']:.1f} s of compiling)",
     )
     console.print(table)
-    for label, line in zip(("found", ""), diagnosis, strict=False):
-        say(console, label, line)
+    if not summary["failed"]:  # else the error says what was found
+        for label, line in zip(("found", ""), diagnosis, strict=False):
+            say(console, label, line)
     if run.folder is not None:
         say(console, "report", str(run.folder / "report.html"))
 
