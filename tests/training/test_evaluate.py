@@ -4,7 +4,14 @@ import pytest
 
 from downslope.gradient.backprop import Batch
 from downslope.losses import LOSSES
-from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size, make_evaluation
+from downslope.training.evaluate import (
+    EVALUATION_ROWS,
+    cut,
+    evaluate,
+    evaluation_size,
+    even_part,
+    make_evaluation,
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +63,22 @@ def test_cut_pads_and_loses_nothing():
     np.testing.assert_array_equal(inputs[:70], batch.inputs[0])
 
 
+def test_a_part_of_sorted_rows_is_like_the_whole():
+    values = np.arange(100_000, dtype=np.float32)
+    weights = np.float32(values % 2)  # every other row has none
+    part = even_part(Batch((values,), values, weights), 1000)
+    assert len(part.targets) == 1000
+    assert part.weights.all()
+    np.testing.assert_array_equal(part.inputs[0], part.targets)
+    np.testing.assert_allclose(
+        np.quantile(part.targets, [0, 0.25, 0.5, 1]), [1, 25e3, 50e3, 99_999], rtol=1e-3
+    )
+    few = even_part(Batch((values[:5],), values[:5], weights[:5]), 1000)
+    np.testing.assert_array_equal(few.targets, [1, 3])
+
+
 @pytest.mark.parametrize(
-    ("n", "size"), [(1, 32), (32, 32), (33, 64), (1000, 1024), (8192, 8192), (10**6, EVALUATION_ROWS)]
+    ("n", "size"), [(1, 32), (32, 32), (33, 64), (1000, 1024), (2048, 2048), (10**6, EVALUATION_ROWS)]
 )
 def test_size_of_an_evaluation(n, size):
     assert evaluation_size(Batch((), (), np.broadcast_to(np.float32(1), n))) == size

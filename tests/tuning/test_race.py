@@ -189,6 +189,22 @@ def test_it_can_be_interrupted_anywhere():
         assert Race(made_up(lambda rate, steps: 1.0, interrupt_after=calls), 0.01, 2000).run() is None
 
 
+@pytest.mark.parametrize("arms", [1, 3, 6])
+def test_late_it_takes_the_best_that_it_has_seen_around_the_centre(arms, monkeypatch):
+    """It looks at the clock before each arm."""
+    looks = iter(range(1000))
+    monkeypatch.setattr(Race, "_late", lambda self: next(looks) >= arms)
+    chosen = Race(made_up(valley(0.01 / 3)), 0.01, 2000).run()
+    seen = [arm["learning_rate"] for arm in chosen.record["arms"]]
+    nearest = sorted(grid(0.01), key=lambda rate: abs(math.log(rate / 0.01)))
+    assert seen == sorted(nearest[:arms])
+    assert chosen.learning_rate == (0.0033 if 0.0033 in seen else 0.01)
+
+
+def test_the_first_arm_runs_however_late_it_is():
+    assert Race(made_up(valley(0.01)), 0.01, 2000, deadline=-math.inf).run().learning_rate == 0.01
+
+
 def test_the_paired_gap_is_that_of_a_t_test():
     random = np.random.default_rng(1)
     a, b = random.normal(1, 1, 50), random.normal(0.5, 1, 50)

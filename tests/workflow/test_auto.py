@@ -223,3 +223,14 @@ def test_only_the_weights_of_hidden_layers_decay_by_default(tmp_path, options, d
     ds.train("iris", out=tmp_path / "run", epochs=1, quiet=True, learning_rate=0.01, **options)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["optimizer"]["hyperparameters"]["weight_decay"] == decay
+
+
+def test_a_sorted_file_starts_no_lower_than_it_is(tmp_path):
+    """Its first rows lie near the mean; measured on them alone the descent would seem to climb from there."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(30_000, 4)).astype(np.float32)
+    y = x @ [1.0, -1.0, 0.5, 0.0] + random.normal(size=30_000) * 3
+    order = np.argsort(np.abs(y - y.mean()))
+    run = ds.train(x[order], y[order], epochs=2, learning_rate=0.001, out=tmp_path / "run", quiet=True)
+    assert run.summary["loss_at_start"] == pytest.approx(1.0, rel=0.3)
+    assert not [found for found in run.summary["diagnosis"] if found["name"] == "overshoots"]

@@ -13,7 +13,7 @@ from downslope import pytrees
 from downslope.data.seeds import generator
 from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
-from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluation_size, weighty_rows
+from downslope.training.evaluate import cut, evaluation_size, even_part
 from downslope.training.recovery import snapshot_if_due
 from downslope.training.session import Session
 from downslope.training.step import Pace
@@ -21,6 +21,7 @@ from downslope.training.stretch import Stretch
 from downslope.training.trials import Chooser, Trials, make_trials
 
 HELD_OUT = 1000  # rows that are wanted to tell one learning rate from another
+MOST_HELD_OUT = 20_000  # more would take longer to measure than they tell
 LENT = 0.4  # of the training rows that trials do without at most, to be measured on them
 
 
@@ -69,10 +70,9 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
     problem, plan = session.problem, session.plan
     lent, learnt = lent_rows(session)
     rows = held_out_rows(session, lent)
-    wrong = exchanged(jax.tree.map(lambda array: array[:HELD_OUT], rows))
+    wrong = exchanged(even_part(rows, HELD_OUT))
     size = evaluation_size(problem.validation or problem.train)
-    batches = session.validation if rows is problem.validation else cut(rows, size)
-    wrong_batches = cut(wrong, size)
+    batches, wrong_batches = cut(rows, size), cut(wrong, size)
     order_of = functools.lru_cache(maxsize=4)(functools.partial(session.order_of, among=learnt))
 
     def run(state: Any, trace: Any, epoch: int, first: int, stop: int, rate: float, phases: Phases):
@@ -97,7 +97,7 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         session.state,
         session.steps_per_epoch,
         weights=np.append(rows.weights, rows.weights[rows.weights > 0].mean()),
-        held_out=_in_words(session, len(lent)),
+        held_out=_in_words(session, len(rows.weights), len(lent)),
         lent=len(lent),
         n_params=pytrees.count(session.state.params),
         batch_size=plan.batch_size,
@@ -127,7 +127,7 @@ def held_out_rows(session: Session, lent: np.ndarray) -> Batch:
     """Return the rows on which trials are measured: where there are none, some that they learn from."""
     train, validation = session.problem.train, session.problem.validation
     if len(lent) == 0:
-        return validation or weighty_rows(train, EVALUATION_ROWS)
+        return even_part(validation or train, MOST_HELD_OUT)
     lent_too = jax.tree.map(lambda array: array[lent], train)
     if validation is None:
         return lent_too
@@ -146,9 +146,9 @@ def exchanged(rows: Batch) -> Batch:
     return rows._replace(targets=targets, weights=weights if weights.any() else rows.weights)
 
 
-def _in_words(session: Session, n_lent: int) -> str:
-    validation, n_train = session.problem.validation, min(session.n_rows, EVALUATION_ROWS)
-    if validation is None:
-        return f"{n_lent:,} rows lent by the training" if n_lent else f"{n_train:,} training rows"
-    kept = f"{len(validation.weights):,} validation rows"
+def _in_words(session: Session, n_rows: int, n_lent: int) -> str:
+    if session.problem.validation is None:
+        return f"{n_lent:,} rows lent by the training" if n_lent else f"{n_rows:,} training rows"
+    measured, n_validation = n_rows - n_lent, len(session.problem.validation.weights)
+    kept = f"{measured:,} {f'of {n_validation:,} ' if measured < n_validation else ''}validation rows"
     return f"{kept} and {n_lent:,} lent by the training" if n_lent else kept

@@ -17,12 +17,11 @@ from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
 from downslope.training.checkpoint import Checkpoints
 from downslope.training.evaluate import (
-    EVALUATION_ROWS,
     cut,
     evaluate,
     evaluation_size,
+    even_part,
     losses_of,
-    weighty_rows,
 )
 from downslope.training.events import Event, Listener, tell
 from downslope.training.guard import Guarding
@@ -89,8 +88,8 @@ class Session:
         size = evaluation_size(problem.validation or problem.train)
         if problem.validation is not None:
             self.validation = cut(problem.validation, size)
-        first = weighty_rows(problem.train, EVALUATION_ROWS)
-        start = evaluate(problem.evaluation, *self.weights(), cut(first, size), len(first.weights))
+        some = even_part(problem.train)
+        start = evaluate(problem.evaluation, *self.weights(), cut(some, size), len(some.weights))
         self.progress.start_loss = finite_or_none(start.loss)
         self.compile_seconds = time.monotonic() - began
         self.tell("compiled", f"compiled in {self.compile_seconds:.1f} s")

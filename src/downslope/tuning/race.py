@@ -103,7 +103,8 @@ class Race:
         anneal: whether branches are annealed; not for rules that need no decay.
         horizon: the length of the run in steps: no arm need grow older. Infinite: gaps count as they are.
         prefer: what is taken of those that tie: ``"mean"``, ``"largest"``, ``"smallest"`` or ``"centre"``.
-        deadline: moment of `time.monotonic` after which no round is begun.
+        deadline: moment of `time.monotonic` after which no round is begun, and the first one, which goes
+            from the centre outwards, is not finished.
     """
 
     trials: Trials
@@ -131,12 +132,12 @@ class Race:
         self.arms = [Arm(rate, self.trials.begin()) for rate in grid(self.centre)]
         if not self._round(age):
             return None
-        while (rate := self._beyond_the_edge()) is not None:
+        while not self._late() and (rate := self._beyond_the_edge()) is not None:
             self.arms.append(Arm(rate, self.trials.begin()))
             self.arms.sort(key=lambda arm: arm.learning_rate)
             if not self._round(age):
                 return None
-        while self._affordable(2 * age) and len(self.running) > 1 and time.monotonic() < self.deadline:
+        while self._affordable(2 * age) and len(self.running) > 1 and not self._late():
             age *= 2
             if not self._round(age):
                 return None
@@ -144,15 +145,21 @@ class Race:
 
     def _round(self, age: int) -> bool:
         """Bring every running arm to an age, score it, drop the worst; False where interrupted."""
-        for place, arm in enumerate(self.arms):
-            if arm.fate != "running" or arm.age == age:
-                continue
+        young = [arm for arm in self.running if arm.age < age]
+        young.sort(key=lambda arm: abs(math.log(arm.learning_rate / self.centre)))
+        for place, arm in enumerate(young, start=1):
             if self.trials.interrupted():
                 return False
-            self.trials.say(f"choosing the rate: {arm.learning_rate:g} ({place + 1} of {len(self.arms)})")
+            if self._late() and arm.age == 0 and place > 1:  # of unlike ages none could be compared
+                break
+            self.trials.say(f"choosing the rate: {arm.learning_rate:g} ({place} of {len(young)})")
             self._score(arm, age)
+        self.arms = [arm for arm in self.arms if arm.age > 0]  # those that have run
         self._drop()
         return True
+
+    def _late(self) -> bool:
+        return time.monotonic() >= self.deadline
 
     def _score(self, arm: Arm, age: int) -> None:
         rate, warmup, advance = arm.learning_rate, warmup_of(self.budget, self.horizon), self.trials.advance

@@ -15,7 +15,7 @@ import numpy as np
 from downslope.data.columns import Embedded, Ignored
 from downslope.data.encoding import Encoding, Inputs
 from downslope.gradient.backprop import Batch
-from downslope.training.evaluate import Evaluation, cut, losses_of
+from downslope.training.evaluate import Evaluation, cut, even_part, losses_of
 
 ROWS = 2_048  # shuffled, at most: more would not change the order of the columns
 REPEATS = 3
@@ -38,12 +38,10 @@ def permutation_importance(
     """
     if not isinstance(encoding, Encoding):
         return None
-    n_rows = min(len(rows.weights), ROWS)
+    inputs, targets, weights = even_part(rows, ROWS)
+    n_rows = len(weights)
     if n_rows < 2:
         return None
-    chosen = np.linspace(0, len(rows.weights) - 1, n_rows).astype(int)
-    inputs = Inputs(np.asarray(rows.inputs.dense)[chosen], np.asarray(rows.inputs.categories)[chosen])
-    targets, weights = np.asarray(rows.targets)[chosen], np.asarray(rows.weights)[chosen]
 
     def losses(copies: Inputs) -> np.ndarray:
         """Return the mean loss of each copy of all rows, one below the other."""

@@ -22,7 +22,7 @@ from downslope.stepsize.phases import phased
 from downslope.stepsize.schedule import Schedule, schedule_by_name
 from downslope.study.diagnosis import diagnose, in_short
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.evaluate import EVALUATION_ROWS, cut, evaluate, evaluation_size, make_evaluation
+from downslope.training.evaluate import cut, evaluate, evaluation_size, even_part, make_evaluation
 from downslope.training.events import GUARD_KINDS, PASSING, Event, Listener
 from downslope.training.keys import run_key
 from downslope.training.layers import dead_units
@@ -270,7 +270,7 @@ def _dead_units(job: Job, params: Any, model_state: Any, problem: Problem) -> di
         return {}
     if len(problem.train.weights) < 2:  # one row cannot tell
         return {}
-    inputs = jax.tree.map(lambda array: array[:EVALUATION_ROWS], problem.train.inputs)
+    inputs = even_part(problem.train).inputs
 
     def shares(params: Any, model_state: Any, inputs: Any) -> Any:
         return dead_units(hidden.apply(params, model_state, inputs, key=None, train=False)[0])

@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import numpy as np
-
 from downslope.gradient.backprop import Batch, evaluation_objective
 from downslope.gradient.curvature import extreme_eigenvalues, hessian_product, stacked
 from downslope.losses import Loss
 from downslope.models.functional import Model
 from downslope.pytrees import count
-from downslope.training.evaluate import cut
+from downslope.training.evaluate import cut, even_part
 
 ROWS_WATCHED = 2048  # a part of the rows that says nearly the same
 TOLERANCE = 0.02
@@ -26,9 +23,8 @@ def watch_sharpness(model: Model, loss: Loss, rows: Batch) -> Callable[[Any, Any
     2021, "Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability",
     https://arxiv.org/abs/2103.00065, section 2).
     """
-    chosen = np.linspace(0, len(rows.weights) - 1, min(len(rows.weights), ROWS_WATCHED)).astype(int)
-    some = jax.tree.map(lambda array: array[chosen], rows)
-    batches = stacked(cut(some, len(chosen)))
+    some = even_part(rows, ROWS_WATCHED)
+    batches = stacked(cut(some, len(some.weights)))
     objective = evaluation_objective(model, loss)
     products: list[Any] = []  # one, made when the structure of the weights is known
 
