@@ -29,15 +29,18 @@ def test_one_of_a_kind_is_not_many(console, table):
     ("epoch", "why", "said"),
     [
         (54, "all epochs done", "all epochs done. Weights of epoch 54 kept (1.0 s"),
-        (0, "the loss became inf. Try 1", "the loss became inf. Try 1. Weights of the start kept (1.0 s"),
+        (0, "the loss became inf. Try 1", "by the error below. Weights of the start kept (1.0 s"),
     ],
 )
 def test_the_weights_that_are_kept(console, epoch, why, said):
     summary = {
         "stopped_because": why,
+        "failed": epoch == 0,
         "best_epoch": epoch,
         "metrics": {"validation": {"loss": 0.5}},
         "seconds": {"train": 1.0, "compile": 2.0},
     }
-    conclude(SimpleNamespace(summary=summary, folder=None), console)
-    assert f"stopped  {said} of training" in console.file.getvalue()
+    conclude(SimpleNamespace(summary=summary, folder=None), console, ["healthy: or not"])
+    told = console.file.getvalue()
+    assert f"stopped  {said} of training" in told
+    assert ("healthy" in told) != summary["failed"]
