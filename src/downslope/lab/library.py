@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from downslope.errors import RunFolderError
-from downslope.report.formatting import counted, is_number, number, percent, r_squared
+from downslope.report.formatting import counted, file_name, is_number, number, percent, r_squared
 from downslope.runs.folder import read_history, read_json
 
 DEEPEST = 4  # folders below the one that was given
@@ -125,7 +125,8 @@ class Library:
         is_over = summary is not None and (stamp[1] >= stamp[2] - 1 or not is_fresh)
         state = _end(summary or {}) if is_over else "training" if is_fresh else "unfinished"
         target = config.get("target") or (summary or {}).get("target")
-        about = f"{target} of {config.get('data', '?')}" if target else str(config.get("data", "?"))
+        data = file_name(str(config.get("data", "?")))
+        about = f"{target} of {data}" if target else data
         return RunLine(
             name,
             state,
