@@ -151,7 +151,7 @@ def test_where_there_is_nothing_to_play_nothing_is_counted(browser, visit):
 
 @pytest.mark.parametrize(
     ("address", "says"),
-    [("/network?data=bogus", "got ‘bogus’"), ("/?surface=%3Cb%3Ebowls", "There is no surface '<b>bowls'")],
+    [("/network/?data=bogus", "got ‘bogus’"), ("/?surface=%3Cb%3Ebowls", "There is no surface '<b>bowls'")],
 )
 def test_an_unknown_word_of_an_address_is_named(browser, visit, address, says):
     visit(address)

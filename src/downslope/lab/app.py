@@ -51,7 +51,7 @@ def create_app(folder: Path, port: int) -> dash.Dash:
 
     @app.callback(Output("page", "children"), Input("location", "pathname"), State("location", "search"))
     def show_page(path: str | None, search: str | None) -> Any:
-        page = pages.get(path or "/")
+        page = pages.get((path or "").rstrip("/") or "/")
         if page is None:
             return html.Div([html.H1("No such page"), html.P(dcc.Link("To the valley", href="/"))])
         return page(search or "")

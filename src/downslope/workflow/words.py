@@ -85,9 +85,13 @@ def conclude(run: Run, console: Console, diagnosis: Sequence[str] = ()) -> None:
 
 
 def as_number(value: float | None) -> str:
-    """Return a metric as it is printed; a dash where there is none."""
+    """Return a metric as it is printed; a dash where there is none.
+
+    >>> as_number(0.81944), as_number(49333.1), as_number(2.5e-7), as_number(3e16), as_number(None)
+    ('0.8194', '49,333.1', '2.5e-07', '3e+16', '—')
+    """
     if value is None:
         return "—"
-    if 0 < abs(value) < 0.001:
+    if 0 < abs(value) < 0.001 or abs(value) >= 1e12:
         return f"{value:.3g}"
     return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
