@@ -249,6 +249,26 @@ def test_stopped_before_the_descent(command, monkeypatch, stop):
     assert answer.err == "interrupted\n"
 
 
+def test_ctrl_c_before_the_first_step(things, command, monkeypatch):
+    """The folder is there, so it can be gone on with, from its beginning; but not with the run before it."""
+    import importlib
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    words = ["train", "things.csv", "--target", "kind", "--out", "run", "--quiet", *SMALL]
+    module = importlib.import_module("downslope.workflow.train")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "descend", interrupted)
+        answer = command(*words)
+        assert answer == (130, "", "interrupted: go on with  downslope train --resume run\n")
+    assert command("train", "--resume", "run", "--quiet") == (0, "", "")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "problem_of", interrupted)
+        answer = command(*words, "--overwrite", "--seed", "7")
+        assert answer == (130, "", "interrupted\n")
+
+
 def test_ctrl_c_after_the_descent(things, command, monkeypatch):
     """While the run is written down: its last checkpoint is whole, and the hint says how to go on."""
     import importlib

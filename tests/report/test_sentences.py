@@ -59,6 +59,14 @@ def test_a_model_no_better_than_guessing_is_called_so(make):
     assert "no better than always guessing the mean (about 32,000)" in headline(contents)
 
 
+def test_a_rare_class_gets_as_many_digits_as_it_takes(make):
+    contents = with_evaluation(read_contents(make()), classes=["a", "b"], confusion=[[59904, 24], [20, 52]])
+    metrics = {"test": {"accuracy": 0.99927}}
+    said = plain(headline(replace(contents, summary=contents.summary | {"metrics": metrics})))
+    assert "right for 99.93 % of" in said
+    assert "(always guessing the commonest class would be right for 99.88 %)" in said
+
+
 def test_the_baseline_is_left_out_where_it_is_of_another_split(make):
     contents = read_contents(make())
     assert "guessing" not in headline(replace(contents, evaluation=None))

@@ -40,8 +40,8 @@ def test_a_healthy_descent_alarms_nobody(seed):
     train, validation, rates = healthy(seed)
     found = diagnose(history(train, validation, rates), SUMMARY)
     assert [finding for finding in found if finding.alarm] == []
-    (line,) = in_short(found, history(train))
-    assert line.startswith("healthy: the loss fell from")
+    (line,) = in_short(found, SUMMARY["loss_at_start"], float(train[-1]))
+    assert line.startswith("healthy: the training loss fell from 2.4 to ")
 
 
 def test_nothing_recorded_is_nothing_found():
@@ -186,17 +186,27 @@ def test_there_is_one_cure(told, step):
 
 
 @pytest.mark.parametrize(
-    ("losses", "words"),
+    ("start", "end", "words"),
     [
-        ([0.5, 0.25], "healthy: the loss fell from 0.5 to 0.25"),
-        ([0.25, 0.5], "healthy: the loss rose from 0.25 to 0.5"),
-        ([0.4821, 0.4822], "healthy: the loss stayed at 0.482"),
-        ([0.4821], "healthy: the loss was 0.482 in the one epoch"),
-        ([], "healthy"),
+        (0.5, 0.25, "healthy: the training loss fell from 0.5 to 0.25"),
+        (0.25, 0.5, "healthy: the training loss rose from 0.25 to 0.5"),
+        (0.4821, 0.4822, "healthy: the training loss stayed at 0.482"),
+        (None, 0.4821, "healthy"),
     ],
 )
-def test_in_short_says_which_way_the_loss_went(losses, words):
-    assert in_short([], {"train_loss": losses}) == [words]
+def test_in_short_says_which_way_the_loss_went(start, end, words):
+    assert in_short([], start, end) == [words]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_plateau"),
+    [(1.05, 0.98, True), (0.98, 0.97, True), (0.04, 0.002, False), (0.9, 0.8, False)],
+)
+def test_a_plateau_is_a_loss_that_hardly_fell_from_its_start(first, last, is_plateau):
+    """With many rows most of the way may be behind after the first epoch."""
+    train = last + (first - last) * np.exp(-np.arange(10.0))
+    found = diagnose(history(train), {**SUMMARY, "loss_at_start": 1.0})
+    assert ("plateau" in [finding.name for finding in found]) == is_plateau
 
 
 def test_no_better_than_guessing():

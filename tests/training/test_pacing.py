@@ -1,15 +1,16 @@
 """How long, and when to anneal."""
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from downslope import rules
-from downslope.stepsize.phases import phased
+from downslope.stepsize.phases import Phases, phased
 from downslope.training import length, loop
-from downslope.training.length import prefer_the_end
+from downslope.training.length import prefer_the_end, watch_clock
 from downslope.training.loop import descend
 from downslope.training.pacing import Pacing, only_bounces
 from downslope.training.plan import Plan
@@ -176,3 +177,34 @@ def test_a_time_limit_is_annealed_into(paced, monkeypatch):
     assert "time limit" in end.progress.stopped_because
     assert any(event.kind == "annealing" for event in events)
     assert end.progress.history[-1]["learning_rate"] < 0.3 / 3
+
+
+def test_a_decay_hurries_where_the_steps_become_slower(paced, monkeypatch):
+    """As on a machine that others begin to use: it still comes down within the limit."""
+    times = itertools.chain(
+        (0.01 * tick for tick in range(200)), (2.0 + 0.04 * tick for tick in range(10**6))
+    )
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(times))
+    made = paced(400)
+    pacing = dataclasses.replace(OPEN, epochs=1000, waits=None)
+    plan = dataclasses.replace(PLAN, max_seconds=3.0, epochs=1000, pacing=pacing)
+    end = descend(made.problem, plan, made.start())
+    assert end.progress.stopped_because == "annealed within the time limit of 3 s"
+    assert end.progress.history[-1]["learning_rate"] < 0.3 / 3
+
+
+def test_steps_taken_over_from_the_race_are_not_of_this_clock():
+    """Eight steps in 0.08 s are a hundred per second, whatever was done while the rate was chosen."""
+    progress = SimpleNamespace(tuned={"continued_steps": 34}, phases={})
+    session = SimpleNamespace(
+        plan=SimpleNamespace(pacing=OPEN, max_seconds=1.0),
+        progress=progress,
+        phases=Phases(0),
+        steps_done=42,
+        elapsed=0.75,
+        seconds=0.08,
+        seconds_per_step=0.01,
+        tell=lambda *_: None,
+    )
+    watch_clock(session)
+    assert progress.phases == {"decay_from": 42.0, "end": 42.0 + int(0.9 * 0.25 * 100)}

@@ -37,7 +37,7 @@ def number(value: Any, digits: int = 4) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def percent(fraction: Any) -> str:
+def percent(fraction: Any, decimals: int = 1) -> str:
     """Return a fraction as per cent; only 0 and 1 themselves become 0 % and 100 %.
 
     >>> percent(0.926).replace(NO_BREAK, " "), percent(0.99996).replace(NO_BREAK, " ")
@@ -45,8 +45,8 @@ def percent(fraction: Any) -> str:
     """
     if not is_number(fraction):
         return number(fraction)
-    for decimals in (1, 2, 3, 4):
-        text = f"{100 * fraction:.{decimals}f}"
+    for places in range(decimals, 5):
+        text = f"{100 * fraction:.{places}f}"
         if float(text) not in (0.0, 100.0):
             break
     else:

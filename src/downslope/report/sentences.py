@@ -52,23 +52,25 @@ def _quality(contents: RunContents) -> str:
     noun = f"{_SPLIT_NAME.get(split, split)} row"
     where = f"{counted(rows, noun)} {_SEEN[split]}" if is_number(rows) else f"{noun}s {_SEEN[split]}"
     if contents.summary["task"] == "classification":
-        right = percent(metrics.get("accuracy"))
-        return f"Predicts {target} right for {right} of {where}{_class_guess(contents)}."
+        right, guess = _class_guess(contents, metrics.get("accuracy"))
+        return f"Predicts {target} right for {right} of {where}{guess}."
     sentence = f"Predicts {target} with R²{NO_BREAK}{r_squared(metrics.get('r2'), 3)} on {where}"
     if is_number(metrics.get("mae")):
         sentence += f": off by {number(metrics['mae'], 3)} on average{_mean_guess(contents)}"
     return sentence + "."
 
 
-def _class_guess(contents: RunContents) -> str:
+def _class_guess(contents: RunContents, accuracy: Any) -> tuple[str, str]:
+    """Return the accuracy, and next to it that of a guess, with as many digits as tell them apart."""
     share = commonest_share(contents.evaluation)
-    accuracy = contents.summary["metrics"].get(judged_split(contents), {}).get("accuracy")
     if share is None or not _speaks_of(contents):
-        return ""
-    if is_number(accuracy) and (accuracy < share or percent(accuracy) == percent(share)):
-        than = "no better than" if percent(accuracy) == percent(share) else "worse than"
-        return f", {than} always guessing the commonest class ({percent(share)})"
-    return f" (always guessing the commonest class would be right for {percent(share)})"
+        return percent(accuracy), ""
+    digits = next((d for d in (1, 2, 3) if percent(accuracy, d) != percent(share, d)), 1)
+    right, guess = percent(accuracy, digits), percent(share, digits)
+    if right == guess or (is_number(accuracy) and accuracy < share):
+        than = "no better than" if right == guess else "worse than"
+        return right, f", {than} always guessing the commonest class ({guess})"
+    return right, f" (always guessing the commonest class would be right for {guess})"
 
 
 def _mean_guess(contents: RunContents) -> str:

@@ -231,7 +231,7 @@ def verdict(arms: Sequence[Arm]) -> str:
     if all(run.diverged for run in best.runs):
         return "Every run diverged."
     if len(arms) == 1:
-        return f"{best.name} is the only arm."
+        return f"{best.name} is the only arm that was run."
     losses = [[_or((run.metrics or {}).get("loss"), math.inf) for run in arm.runs] for arm in arms]
     came_down = [place for place in order[1:] if lowest_median(arms[place]) < math.inf]
     rivals = [arms[place].name for place in came_down if min(losses[place]) <= max(losses[order[0]])]

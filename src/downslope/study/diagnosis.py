@@ -3,7 +3,6 @@
 A pure function of what a run has recorded.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -54,26 +53,28 @@ def diagnose(
     return sorted(telling, key=lambda finding: not finding.alarm)
 
 
-def in_short(findings: Sequence[Finding], history: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return one or two lines for the terminal: what happened, and what to do next."""
+def in_short(findings: Sequence[Finding], start: float | None, end: float | None) -> list[str]:
+    """Return one or two lines for the terminal: what happened, and what to do next.
+
+    Args:
+        findings: of `diagnose`.
+        start: the training loss before the first step; None: not finite.
+        end: that of the weights that are kept.
+    """
     alarms = [finding for finding in findings if finding.alarm]
     if alarms:
         others = f" (and {len(alarms) - 1} more, in the report)" if len(alarms) > 1 else ""
         return [alarms[0].words + others, f"next: {alarms[0].next_step}"]
-    losses = [loss for loss in map(number_of, history.get("train_loss", ())) if math.isfinite(loss)]
-    way = _way(losses)
+    way = "" if start is None or end is None else _way(start, end)
     if not findings or findings[0].name == "settled":
-        return ["; ".join([f"healthy{way}", *(finding.words for finding in findings[:1])])]
-    return ["; ".join([*([way.removeprefix(": ")] if way else []), findings[0].words])]
+        healthy = f"healthy: {way}" if way else "healthy"
+        return ["; ".join([healthy, *(finding.words for finding in findings[:1])])]
+    return ["; ".join([*([way] if way else []), findings[0].words])]
 
 
-def _way(losses: Sequence[float]) -> str:
+def _way(start: float, end: float) -> str:
     """Return where the loss went, as far as three digits tell."""
-    if not losses:
-        return ""
-    first, last = f"{losses[0]:.3g}", f"{losses[-1]:.3g}"
-    if len(losses) == 1:
-        return f": the loss was {last} in the one epoch"
+    first, last = f"{start:.3g}", f"{end:.3g}"
     if first == last:
-        return f": the loss stayed at {last}"
-    return f": the loss {'fell' if losses[-1] < losses[0] else 'rose'} from {first} to {last}"
+        return f"the training loss stayed at {last}"
+    return f"the training loss {'fell' if end < start else 'rose'} from {first} to {last}"

@@ -149,7 +149,7 @@ def _plateau(record: Record) -> Finding | None:
     if len(losses) < EPOCHS_NEEDED:
         return None
     start = record.start if math.isfinite(record.start) else float(losses[0])
-    if start > 0 and min(losses[0], start) - losses.min() < FALLEN_LITTLE * start:
+    if start > 0 and start - losses.min() < FALLEN_LITTLE * start:
         return Finding(
             "plateau",
             f"plateau: the loss hardly moved, from {start:.3g} to {losses.min():.3g}",

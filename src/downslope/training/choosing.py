@@ -120,7 +120,26 @@ def lent_rows(session: Session) -> tuple[np.ndarray, np.ndarray | None]:
     if n_lent == 0 or session.steps_per_epoch == 1:  # one step sees all rows, and may do without an order
         return np.arange(0), None
     mixed = generator(session.plan.seed, "rows lent to trials").permutation(weighty)
+    targets = session.problem.train.targets
+    if isinstance(targets, np.ndarray) and np.issubdtype(targets.dtype, np.integer):
+        mixed = of_every_class(mixed, n_lent, targets.reshape(len(targets), -1)[:, 0])
     return mixed[:n_lent], np.concatenate([mixed[n_lent:], weightless]).astype(np.int32)
+
+
+def of_every_class(rows: np.ndarray, n: int, classes: np.ndarray) -> np.ndarray:
+    """Return the rows in an order whose first `n` hold each class by its share, where chance left one out.
+
+    >>> of_every_class(np.arange(6), 2, np.array([0, 0, 0, 0, 1, 1]))
+    array([0, 4, 1, 2, 5, 3])
+    """
+    own = classes[rows]
+    if len(np.unique(own[:n])) == len(np.unique(own)):
+        return rows
+    place = np.empty(len(rows))
+    for one in np.unique(own):
+        of_it = np.flatnonzero(own == one)
+        place[of_it] = (np.arange(len(of_it)) + 0.5) / len(of_it)
+    return rows[np.argsort(place, kind="stable")]
 
 
 def held_out_rows(session: Session, lent: np.ndarray) -> Batch:

@@ -45,16 +45,30 @@ def _turn_back(session: Session) -> None:
 
 
 def watch_clock(session: Session) -> None:
-    """Begin the decay in time to end within the time limit."""
-    pacing, limit = session.plan.pacing, session.plan.max_seconds
-    done = session.steps_done
-    if pacing is None or limit is None or done >= session.phases.decay_from:
+    """Begin the decay in time to end within the time limit, and hurry it where the steps become slower."""
+    pacing, limit, done = session.plan.pacing, session.plan.max_seconds, session.steps_done
+    own = done - session.progress.tuned.get("continued_steps", 0)  # that were done on this clock
+    if pacing is None or limit is None or own <= 0 or not pacing.must_anneal(session.elapsed, limit):
         return
-    if done and pacing.must_anneal(session.elapsed, limit):
-        left = TIME_KEPT * (limit - session.elapsed) * done / max(session.seconds, 1e-6)
-        _anneal(session, min(session.phases.end, done + max(1, int(left))))
-        message = f"the time limit is near: the rate now falls to 0, within {limit:g} s"
-        session.tell("annealing", message)
+    if done < session.phases.decay_from:
+        per_step = max(session.seconds / own, session.seconds_per_step or 0.0)
+        _anneal(session, min(session.phases.end, _in_time(session, per_step)))
+        session.tell("annealing", f"the time limit is near: the rate now falls to 0, within {limit:g} s")
+        session.watched_from = session.elapsed, done
+    elif session.watched_from is None:  # of a decay that began for another reason, or in an earlier sitting
+        session.watched_from = session.elapsed, done
+    elif done > session.watched_from[1]:
+        began, first = session.watched_from
+        end = _in_time(session, (session.elapsed - began) / (done - first))
+        if end < session.phases.end:
+            session.progress.phases = {"decay_from": session.phases.decay_from, "end": end}
+
+
+def _in_time(session: Session, per_step: float) -> float:
+    """Return the step by which a decay ends within the time limit."""
+    assert session.plan.max_seconds is not None
+    left = TIME_KEPT * (session.plan.max_seconds - session.elapsed) / max(per_step, 1e-9)
+    return float(session.steps_done + max(1, int(left)))
 
 
 def _anneal(session: Session, end: float) -> None:
@@ -68,9 +82,9 @@ def is_annealed(session: Session) -> bool:
 
 def why_annealed(session: Session) -> str:
     """Return why a descent that is annealed is over."""
-    of_time = session.progress.phases["end"] % session.steps_per_epoch > 0
-    if of_time and session.plan.max_seconds:
-        return f"annealed within the time limit of {session.plan.max_seconds:g} s"
+    pacing, limit = session.plan.pacing, session.plan.max_seconds
+    if pacing is not None and limit is not None and pacing.must_anneal(session.elapsed, limit):
+        return f"annealed within the time limit of {limit:g} s"
     return "annealed after the validation loss stood still"
 
 

@@ -73,6 +73,7 @@ class Session:
         self.seconds_per_step: float | None = None  # until the first stretch is timed
         self.seconds_before = 0.0
         self.started: float | None = None  # the clock stands still while we compile
+        self.watched_from: tuple[float, int] | None = None  # (seconds, steps), of a decay under a time limit
         self._compile()
         self.started = self.last_saved = time.monotonic()
         self.guarding.begin(self.progress.start_loss)

@@ -256,7 +256,8 @@ class Race:
             later = "" if all(self._is_close(arm, best) for arm in tied) else " or may still catch up"
             why = f"{rates} tie at {self.loss(best):.3g}{later}, this is {this}"
         elif second is None:
-            why = f"it reached {self.loss(chosen):.3g}, the others diverged"
+            others_went = "the others diverged" if len(self.arms) > 1 else "there was time for no other"
+            why = f"it reached {self.loss(chosen):.3g}, {others_went}"
         else:
             why = f"{self.loss(chosen):.3g} against {self.loss(second):.3g} of {second.learning_rate:g}"
         return self._chosen(rate, trunk, why, second)

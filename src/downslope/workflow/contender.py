@@ -26,7 +26,7 @@ from downslope.study import bruteforce
 from downslope.study.compare import ArmRun, has_diverged
 from downslope.training.compiling import jit_steps
 from downslope.training.devices import ONE_DEVICE
-from downslope.training.evaluate import cut, evaluate, evaluation_size, make_evaluation
+from downslope.training.evaluate import cut, evaluate, evaluation_size, even_part, make_evaluation
 from downslope.training.keys import run_key
 from downslope.training.loop import SECONDS_PER_STRETCH
 from downslope.training.plan import Problem
@@ -79,7 +79,9 @@ class Ground:
     def __init__(self, job: Job):
         self.job, self.model = job, in_precision(job.model, job.precision)
         prepared = job.prepared
-        self.rows, self.loss, self.encoding = prepared.rows, prepared.loss, prepared.encoding
+        self.loss, self.encoding = prepared.loss, prepared.encoding
+        # measured so often that a part must do
+        self.rows = {**prepared.rows, "validation": even_part(prepared.rows["validation"])}
         self.n_rows = len(self.rows["train"].weights)
         self.held_out = "test" if "test" in self.rows else "validation"
         self.objective = training_objective(self.model, self.loss)

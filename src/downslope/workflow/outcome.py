@@ -1,5 +1,6 @@
 """What a run leaves behind: the summary, the weights, the history and the report."""
 
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from downslope import pytrees
+from downslope.errors import RunFolderError
 from downslope.report.page import write_report
 from downslope.runs import folder as runs
 from downslope.training.evaluate import Evaluated
@@ -27,6 +29,14 @@ def create(folder: Path, job: Job) -> None:
     runs.create(folder, job.config, overwrite=job.overwrite)
     encoding = job.prepared.encoding
     runs.write_json(folder / "encoding.json", {**encoding.to_json(), "describe": encoding.describe()})
+
+
+def is_begun(folder: Path, job: Job) -> bool:
+    """Return whether the folder is this job's, and not that of an earlier run that it was to replace."""
+    try:
+        return runs.read_json(folder / "config.json") == json.loads(json.dumps(job.config))
+    except RunFolderError:
+        return False
 
 
 def summary(job: Job, descent: Descent, measured: dict[str, Evaluated]) -> dict[str, Any]:

@@ -115,8 +115,7 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
         with ExitStack() as at_the_end:
             return _run_job(job, console, listeners, at_the_end)
     except KeyboardInterrupt:  # before or after the descent, which ends in good order by itself
-        whole = [] if job.folder is None else (job.folder / "checkpoints").glob("*")
-        can_go_on = any(checkpoint.name.isdigit() for checkpoint in whole)
+        can_go_on = job.folder is not None and (job.resume or outcome.is_begun(job.folder, job))
         in_memory = job.config["data_path"] is None
         how = f"train(data, resume='{job.folder}')" if in_memory else f"downslope train --resume {job.folder}"
         hint = f"go on with  {how}" if can_go_on else ""
@@ -207,7 +206,8 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
     if job.folder is not None:
         outcome.save(job, trained, summary, progress.history, progress.layers, measured, important)
     measuring.stop()
-    words.conclude(run, console, in_short(findings, run.history.to_pydict()))
+    way = summary["loss_at_start"], summary["metrics"]["train"]["loss"]
+    words.conclude(run, console, in_short(findings, *way))
     if progress.failed:
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
         raise NonFiniteError(f"{progress.stopped_because}. The weights of {kept} were kept", run)
