@@ -104,6 +104,16 @@ def test_over_fits():
     assert names(history(train, mild), SUMMARY) == []
 
 
+def test_over_fitting_is_seen_behind_an_annealed_end():
+    """The validation loss doubles, and comes down again as the rate falls; but not to where it was."""
+    place = np.arange(N)
+    train = 2.3 * np.exp(-place / 5)
+    validation = 0.67 + 0.65 * np.minimum(place / 6, 1)
+    validation[-6:] = 0.79
+    (found,) = diagnose(history(train, validation), SUMMARY)
+    assert "rose from 0.67 to 1.32 and ended at 0.79 while the training loss went on falling" in found.words
+
+
 def test_noisy_gradient():
     rng = np.random.default_rng(0)
     train = np.concatenate([np.linspace(2.4, 1, 5), 1 + 0.3 * rng.normal(size=N - 5)])

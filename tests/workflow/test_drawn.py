@@ -35,3 +35,11 @@ def test_a_curve_of_many_rows_is_thinned_and_stays_the_same_curve():
 def test_a_curve_of_few_rows_is_drawn_whole():
     drawn, whole = drawn_and_whole(500)
     assert drawn == whole
+
+
+def test_a_confusion_matrix_that_nobody_could_read_is_left_out():
+    for n_classes, is_kept in ((measure.MOST_CLASSES, True), (measure.MOST_CLASSES + 1, False)):
+        encoding: Any = SimpleNamespace(task="classification", classes=list(range(n_classes)))
+        predictions = np.full((20, n_classes), 1 / n_classes, np.float32)
+        drawn = measure.drawn("test", encoding, predictions, np.arange(20))
+        assert ("confusion" in drawn) == is_kept

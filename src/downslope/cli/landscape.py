@@ -17,7 +17,7 @@ def landscape(
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="The run's data  [default: where it was]")
     ] = None,
-    rows: Annotated[int, typer.Option(metavar="N", help="Training rows to use, at most.")] = 8192,
+    rows: Annotated[int, typer.Option(metavar="N", help="Training rows to use, at most.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the random directions.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

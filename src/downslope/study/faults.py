@@ -179,16 +179,18 @@ def _over_fits(record: Record) -> Finding | None:
         return None
     place = int(np.nanargmin(validation))
     best, end = float(validation[place]), float(np.nanmean(validation[known][-3:]))
+    late = max(end, float(np.nanmedian(validation[place:])))  # an annealed end may come back down
     fell = bool(train[known][-1] < train[place])
-    rose = end > OVERFIT_RISE * best and end - best > 0.05 * abs(validation[known][0] - best)
+    rose = late > OVERFIT_RISE * best and late - best > 0.05 * abs(validation[known][0] - best)
     if not (rose and fell and end > OVERFIT_GAP * train[known][-1] and place < 0.7 * len(validation)):
         return None
     epoch = int(record.column("epoch")[place])
     kept = "the weights of that epoch were kept; " if record.summary.get("best_epoch") == epoch else ""
     return Finding(
         "over-fits",
-        f"over-fits: after epoch {epoch} the validation loss rose from {best:.3g} to {end:.3g} while the "
-        f"training loss went on falling, to {train[known][-1]:.3g}",
+        f"over-fits: after epoch {epoch} the validation loss rose from {best:.3g} to {late:.3g} "
+        f"{f'and ended at {end:.3g} ' if end < 0.99 * late else ''}while the training loss went on falling, "
+        f"to {train[known][-1]:.3g}",
         {"best": best, "end": end, "train_loss": float(train[known][-1]), "epoch": epoch},
         f"{kept}more dropout, weight decay or rows would help",
         alarm=place < 0.35 * len(validation) and end > 2 * best,

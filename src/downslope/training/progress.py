@@ -21,7 +21,7 @@ class Progress:
         tuned: how the learning rate was chosen (`training.trials.Chosen.record`); empty where it was given.
         phases: where the decay was put on the way, ``decay_from`` and ``end``; empty while it was not.
         weight_decay: what it has been steered to (`training.steering`); None while it was not.
-        start_loss: the loss of the initial weights on the training rows (the first 8192).
+        start_loss: the loss of the initial weights on the training rows, 8192 at most, spread evenly.
         undone: steps that were rolled back, over all (`training.guard`).
         stopped_because: why the descent is over; empty while it is not.
         failed: whether it went wrong for good: a loss that is not a number, or one that diverged.

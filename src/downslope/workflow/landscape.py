@@ -24,9 +24,10 @@ from downslope.training.evaluate import cut
 from downslope.training.progress import finite_or_none
 from downslope.workflow.reopen import Reopened, checked_rows, reopen
 from downslope.workflow.run import Run
-from downslope.workflow.sharpness import ROWS, folder_of
+from downslope.workflow.sharpness import folder_of
 from downslope.workflow.trained import Trained, load
 
+ROWS = 2048  # used at most, unless the user says otherwise: each of thousands of points takes them all
 ROWS_AT_ONCE = 256  # with 16 points at once, what the caches of a processor hold
 RANDOM_SPAN = 1.0  # random directions are as long as the weights
 ONE_VALLEY = 0.02  # the share of the whole descent that a barrier may have in one valley

@@ -9,6 +9,7 @@ from downslope.training.evaluate import Evaluated
 from downslope.workflow.arrays import AnyEncoding
 
 POINTS_DRAWN = 2_000  # of predicted against actual, or of a curve: more would hide each other
+MOST_CLASSES = 500  # of a confusion matrix, whose cells are their square
 
 
 def score(encoding: AnyEncoding, predictions: np.ndarray, targets: np.ndarray) -> float:
@@ -46,9 +47,11 @@ def drawn(split: str, encoding: AnyEncoding, predictions: np.ndarray, targets: n
     content: dict[str, Any] = {
         "split": split,
         "classes": [str(label) for label in encoding.classes],
-        "confusion": metrics.confusion(np.argmax(predictions, axis=1), targets, n_classes).tolist(),
         "reliability": metrics.reliability(predictions, targets),
     }
+    if n_classes <= MOST_CLASSES:
+        guessed = np.argmax(predictions, axis=1)
+        content["confusion"] = metrics.confusion(guessed, targets, n_classes).tolist()
     if n_classes == 2:
         content["roc"] = _thinned(metrics.roc(predictions[:, 1], targets == 1))
     return content
