@@ -4,14 +4,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from downslope.data.bundled import BUNDLED
-from downslope.errors import DataError, OptionError, RunFolderError
+from downslope.errors import OptionError, RunFolderError
 from downslope.gradient.backprop import Batch
 from downslope.runs import folder as runs
+from downslope.training.evaluate import even_part
 from downslope.workflow.options import TrainOptions, is_own
-from downslope.workflow.prepare import prepare, take
+from downslope.workflow.prepare import prepare
 from downslope.workflow.trained import Trained, load
 
 
@@ -80,7 +79,7 @@ def reopen(
         folder: the run folder.
         data: the data, where it has moved or was in memory; None: from where it was.
         y: the targets where `data` is an array.
-        most_rows: take so many training rows at most, evenly from all; None: all.
+        most_rows: take so many training rows that have any weight at most, evenly from all; None: all.
         own: ``model``, ``loss`` and ``sample_weight``, where they were your own; else None.
 
     Raises:
@@ -111,11 +110,7 @@ def reopen(
     rows = prepared.rows["train"]
     n_rows = len(rows.weights)
     if most_rows is not None and most_rows < n_rows:
-        rows = take(rows, np.linspace(0, n_rows - 1, most_rows).astype(int))
-        if not rows.weights.any():
-            raise DataError(
-                f"{folder}: all of the {most_rows:,} rows that were picked have weight 0; take more"
-            )
+        rows = even_part(rows, most_rows)
     return Reopened(folder, replace(trained, loss=prepared.loss), rows, n_rows, config, summary)
 
 
