@@ -9,7 +9,7 @@ from downslope import rules
 from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases, phased
 from downslope.training import choosing
-from downslope.training.choosing import exchanged
+from downslope.training.choosing import exchanged, of_every_class
 from downslope.training.loop import descend, laboratory
 from downslope.training.pacing import Pacing
 from downslope.training.plan import Plan
@@ -165,3 +165,16 @@ def test_the_chosen_trial_is_gone_on_with(made, identical, monkeypatch, lent):
         gone_on = 5 if continued and not lent else 0  # a trial that did without some rows is not gone on with
         assert (end.progress.tuned["steps"], end.progress.tuned["continued_steps"]) == (10, gone_on)
     assert len(made.traces) == 3 * count  # one per descent
+
+
+def test_a_rare_class_is_among_the_rows_lent():
+    """Where chance leaves it out, the first rows hold it by its share; else chance is left alone."""
+    random = np.random.default_rng(0)
+    classes = np.zeros(40_000, np.int32)
+    classes[random.choice(40_000, 60, replace=False)] = 1
+    rows = np.concatenate([np.flatnonzero(classes == 0), np.flatnonzero(classes)])
+    found = of_every_class(rows, 1000, classes)
+    assert 1 <= classes[found[:1000]].sum() <= 2
+    np.testing.assert_array_equal(np.sort(found), np.sort(rows))
+    mixed = found[random.permutation(40_000)]
+    assert of_every_class(mixed, 20_000, classes) is mixed

@@ -59,7 +59,7 @@ def split(
         test, validation, train = (np.sort(part) for part in parts)
         return Split(train, validation, test)
 
-    codes, counts, rank = _ranks(np.asarray(classes)[order])
+    codes, counts, rank = ranks(np.asarray(classes)[order])
     spare = counts - 1  # rows that a class may give away
     from_test = _shares(counts, spare, test_fraction, n_test)
     from_validation = _shares(counts, spare - from_test, validation_fraction, n_validation)
@@ -102,7 +102,7 @@ def _too_few(name: str, n_rows: int, test_fraction: float, validation_fraction: 
     )
 
 
-def _ranks(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ranks(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each row's class code (n,), the size of each class (k,), each row's place in its class (n,)."""
     _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
     by_class = np.argsort(codes, kind="stable")

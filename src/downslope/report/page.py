@@ -63,40 +63,32 @@ def render_report(contents: RunContents) -> str:
     shown = [
         panel for panel in (cost, *drive, race, *layers, *ground, confusion, *results, importance) if panel
     ]
-    scripts = [get_plotlyjs(), asset("page.js")]
-    return (
-        environment()
-        .get_template("template.html.j2")
-        .render(
-            contents=contents,
-            target=contents.summary.get("target", "a model"),
-            headline=sentences.headline(contents),
-            what_happened=sentences.what_happened(contents),
-            tiles=tables.tiles(contents),
-            metrics=tables.metrics_table(contents),
-            cost=cost,
-            drive=drive,
-            race=race,
-            ground=ground,
-            curvature=landscape.curvature_words(contents),
-            layers=layers,
-            importance=importance,
-            findings=sentences.findings(contents),
-            confusion=confusion,
-            classes=tables.class_table(contents),
-            results=results,
-            columns=tables.column_table(contents),
-            events=tables.event_table(contents),
-            history=tables.history_table(contents),
-            config=tables.config_table(contents),
-            versions=tables.version_table(contents),
-            table_note=tables.table_note,
-            palettes=json_for_script(PALETTES),
-            figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
-            style=Markup(asset("page.css")),
-            scripts=[Markup(script) for script in scripts],
-            script_hashes=Markup(" ".join(map(csp_hash, scripts))),
-        )
+    return _rendered(
+        "template.html.j2",
+        shown,
+        PALETTES,
+        contents=contents,
+        target=contents.summary.get("target", "a model"),
+        headline=sentences.headline(contents),
+        what_happened=sentences.what_happened(contents),
+        tiles=tables.tiles(contents),
+        metrics=tables.metrics_table(contents),
+        cost=cost,
+        drive=drive,
+        race=race,
+        ground=ground,
+        curvature=landscape.curvature_words(contents),
+        layers=layers,
+        importance=importance,
+        findings=sentences.findings(contents),
+        confusion=confusion,
+        classes=tables.class_table(contents),
+        results=results,
+        columns=tables.column_table(contents),
+        events=tables.event_table(contents),
+        history=tables.history_table(contents),
+        config=tables.config_table(contents),
+        versions=tables.version_table(contents),
     )
 
 
@@ -118,26 +110,36 @@ def render_finding(
     Like a report it is one file that asks the network for nothing. `tiles` are (name, value, small print);
     `details` are tables behind a title that opens them.
     """
+    return _rendered(
+        "finding.html.j2",
+        panels,
+        palettes,
+        title=title,
+        headline=headline,
+        lead=lead,
+        about=about,
+        tiles=tiles,
+        summary=summary,
+        notes=notes,
+        panels=panels,
+        details=details,
+    )
+
+
+def _rendered(template: str, shown: Sequence[panels.Panel], palettes: dict[str, Any], **content: Any) -> str:
+    """Return a page with all that every page needs: the figures that are shown, styles, scripts."""
     scripts = [get_plotlyjs(), asset("page.js")]
     return (
         environment()
-        .get_template("finding.html.j2")
+        .get_template(template)
         .render(
-            title=title,
-            headline=headline,
-            lead=lead,
-            about=about,
-            tiles=tiles,
-            summary=summary,
-            notes=notes,
-            panels=panels,
-            details=details,
             table_note=tables.table_note,
             palettes=json_for_script(palettes),
-            figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in panels}),
+            figures=json_for_script({panel.name: panel.figure.to_plotly_json() for panel in shown}),
             style=Markup(asset("page.css")),
             scripts=[Markup(script) for script in scripts],
             script_hashes=Markup(" ".join(map(csp_hash, scripts))),
+            **content,
         )
     )
 

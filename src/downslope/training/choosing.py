@@ -11,6 +11,7 @@ import numpy as np
 
 from downslope import pytrees
 from downslope.data.seeds import generator
+from downslope.data.split import ranks
 from downslope.gradient.backprop import Batch
 from downslope.stepsize.phases import Phases
 from downslope.training.evaluate import cut, evaluation_size, even_part
@@ -121,8 +122,8 @@ def lent_rows(session: Session) -> tuple[np.ndarray, np.ndarray | None]:
         return np.arange(0), None
     mixed = generator(session.plan.seed, "rows lent to trials").permutation(weighty)
     targets = session.problem.train.targets
-    if isinstance(targets, np.ndarray) and np.issubdtype(targets.dtype, np.integer):
-        mixed = of_every_class(mixed, n_lent, targets.reshape(len(targets), -1)[:, 0])
+    if isinstance(targets, np.ndarray) and np.issubdtype(targets.dtype, np.integer) and targets.ndim == 1:
+        mixed = of_every_class(mixed, n_lent, targets)
     return mixed[:n_lent], np.concatenate([mixed[n_lent:], weightless]).astype(np.int32)
 
 
@@ -132,14 +133,10 @@ def of_every_class(rows: np.ndarray, n: int, classes: np.ndarray) -> np.ndarray:
     >>> of_every_class(np.arange(6), 2, np.array([0, 0, 0, 0, 1, 1]))
     array([0, 4, 1, 2, 5, 3])
     """
-    own = classes[rows]
-    if len(np.unique(own[:n])) == len(np.unique(own)):
+    codes, counts, rank = ranks(classes[rows])
+    if len(np.unique(codes[:n])) == len(counts):
         return rows
-    place = np.empty(len(rows))
-    for one in np.unique(own):
-        of_it = np.flatnonzero(own == one)
-        place[of_it] = (np.arange(len(of_it)) + 0.5) / len(of_it)
-    return rows[np.argsort(place, kind="stable")]
+    return rows[np.argsort((rank + 0.5) / counts[codes], kind="stable")]
 
 
 def held_out_rows(session: Session, lent: np.ndarray) -> Batch:

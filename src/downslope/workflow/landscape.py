@@ -145,7 +145,7 @@ def _planes(opened: Reopened, resolution: int, seed: int, console: Console) -> d
         why_not = "the recorded path lies on one straight line"
     if not console.is_terminal:  # where no bar is seen
         n_points = resolution**2 * (1 if principal is None else 2)
-        console.print(f"measuring {n_points:,} points on the planes, which may take minutes …")
+        console.print(f"measuring {n_points:,} points on the planes …")
     planes = []
     if principal is not None:
         places = ground.coordinates(principal, path, surface.centre)
