@@ -1,5 +1,6 @@
 """The page of a comparison: the numbers of the results, safe text, drawn in a real browser."""
 
+import copy
 import json
 import re
 
@@ -140,6 +141,18 @@ def test_headlines_tell_the_best_and_the_failures():
     assert "sgd diverged from 3 of 3 seeds." in said
     assert "lion diverged from 1 of 3 seeds." in said
     assert "random-search came only 12 % of the way down." in said[2].replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_who_was_equally_fast_is_named_together():
+    results = copy.deepcopy(results_of())
+    first, second = (results["arms"][place]["summary"] for place in results["ranking"][:2])
+    for said, seconds in ((first, 0.02), (second, 0.01)):
+        said["passes_to_target"]["median"], said["seconds_to_target"]["median"] = 0.5, seconds
+    names = [arm["name"] for arm in results["arms"] if arm["summary"]["passes_to_target"]["median"] == 0.5]
+    quickest = results["arms"][results["ranking"][1]]["name"]
+    said = page.headlines(results)[1]
+    assert said.startswith(f"{names[0]} and {names[1]} needed the fewest passes over the rows")
+    assert f": 0.5; {quickest} the least time: 10" in said
 
 
 def test_every_colour_has_one_partner_in_the_dark():

@@ -85,15 +85,19 @@ def headlines(results: dict[str, Any]) -> list[str]:
     arms = results["arms"]
     arrived = [arm for arm in arms if arm["summary"]["passes_to_target"]["median"] is not None]
     if arrived:
-        fastest = min(arrived, key=lambda arm: arm["summary"]["passes_to_target"]["median"])
-        passes = number(fastest["summary"]["passes_to_target"]["median"], 3)
+        fewest = min(arm["summary"]["passes_to_target"]["median"] for arm in arrived)
+        fastest = [arm for arm in arrived if arm["summary"]["passes_to_target"]["median"] == fewest]
         quickest = min(arrived, key=lambda arm: arm["summary"]["seconds_to_target"]["median"])
         seconds = duration(quickest["summary"]["seconds_to_target"]["median"])
         target = number(results["target_loss"], 3)
-        both = fastest is quickest
         said.append(
-            f"{fastest['name']} needed the fewest passes over the rows to a validation loss of {target}: "
-            f"{passes}" + (f", in {seconds}." if both else f"; {quickest['name']} the least time: {seconds}.")
+            f"{' and '.join(arm['name'] for arm in fastest)} needed the fewest passes over the rows to a "
+            f"validation loss of {target}: {number(fewest, 3)}"
+            + (
+                f", in {seconds}."
+                if fastest == [quickest]
+                else f"; {quickest['name']} the least time: {seconds}."
+            )
         )
     for arm in arms:
         share = arm["summary"]["way_down"]
