@@ -26,7 +26,7 @@ from downslope.training.step import Pace, make_step
 from downslope.training.stretch import Stretch, batch_at
 from downslope.workflow.job import Job, new_job
 from downslope.workflow.options import options_from
-from downslope.workflow.train import WARMUP, problem_of
+from downslope.workflow.problem import WARMUP, problem_of
 
 RULES = ("momentum", "adamw", "nadamw", "lion")
 RATES = tuple(float(f"{10.0 ** (power / 2):.2g}") for power in range(-10, 3))  # 1e-5 … 10

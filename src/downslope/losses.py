@@ -12,6 +12,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -41,6 +42,7 @@ class Loss:
         options: its numbers, by name, for the record.
         standardise: whether regression targets are brought to mean 0 and variance 1 before training;
             not for losses that need the target's own scale (counts).
+        is_own: whether it is a function of the user's, whatever its name.
     """
 
     name: str
@@ -49,7 +51,8 @@ class Loss:
     predict: Callable[[Any], Any]
     one_logit: bool = False
     standardise: bool = True
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+    is_own: bool = False
 
     @property
     def spelled(self) -> str:
@@ -217,7 +220,7 @@ def from_function(function: Callable[[Any, Any], Any], task: str) -> Loss:
     For classification the outputs are taken for logits, for regression the first is the prediction.
     """
     predict = jax.nn.softmax if task == "classification" else lambda outputs: outputs[:, 0]
-    return Loss(getattr(function, "__name__", "custom"), task, function, predict)
+    return Loss(getattr(function, "__name__", "custom"), task, function, predict, is_own=True)
 
 
 LOSSES: dict[str, Callable[..., Loss]] = {
@@ -238,6 +241,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 DEFAULT_LOSS = {"classification": "softmax-cross-entropy", "regression": "squared-error"}
 
 
+@lru_cache(maxsize=64)
 def loss_by_name(name: str, task: str, n_classes: int = 0) -> Loss:
     """Return the loss called `name`, after checking that it suits the task.
 
@@ -294,5 +298,5 @@ def _regression(name: str, of_error: Callable[[Any], Any], **options: float) -> 
 
 
 def _two_probabilities(logits: Outputs) -> Float[Array, "batch 2"]:
-    positive = jax.nn.sigmoid(logits)
-    return jnp.concatenate([1.0 - positive, positive], axis=-1)
+    # not 1 − σ(z), which is 0 from z = 17
+    return jnp.concatenate([jax.nn.sigmoid(-logits), jax.nn.sigmoid(logits)], axis=-1)

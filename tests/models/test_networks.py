@@ -6,11 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy import special
 
 from downslope.errors import OptionError
 from downslope.models.architecture import Architecture
-from downslope.models.layers import ACTIVATIONS, Columns, activation_by_name, embedding_width, ramps
+from downslope.models.layers import (
+    ACTIVATIONS,
+    Columns,
+    TableInput,
+    activation_by_name,
+    embedding_width,
+    ramps,
+)
 
 ROWS = 12
 EDGES = ((-1.0, -0.2, 0.1, 1.5), (), (-0.5, 0.5))
@@ -80,7 +88,8 @@ def built(**options):
     architecture = Architecture("mlp", COLUMNS, 3, **{"hidden": (6, 5), **options})
     model = architecture.build()
     params, state = model.init(jax.random.key(1), batch())
-    return architecture, model, moved(params), jax.tree.map(jnp.abs, moved(state))
+    averages = jax.tree.map(jnp.abs, moved(state))
+    return architecture, model, moved(params), {**averages, "input": state["input"]}  # its ramps stay
 
 
 def test_the_activations_are_all_compared():
@@ -246,12 +255,14 @@ def test_ramps_are_an_obvious_loop():
             for low, high in itertools.pairwise(edges):
                 cells.append(0.0 if value <= low else 1.0 if value >= high else (value - low) / (high - low))
         expected.append(cells)
-    np.testing.assert_allclose(ramps(dense, EDGES), expected, atol=1e-6)
+    seen = TableInput(Columns(3, (), EDGES), rngs=nnx.Rngs(0))((dense, None))
+    np.testing.assert_allclose(seen, np.hstack([dense, expected]), atol=1e-6)
 
 
 def test_ramps_of_one_column_add_up_to_how_far_it_has_climbed():
-    edges = ((0.0, 1.0, 3.0),)
-    np.testing.assert_allclose(ramps(np.array([[-5.0], [0.5], [2.0], [9.0]]), edges).sum(1), [0, 0.5, 1.5, 2])
+    low, height = Columns(1, (), ((0.0, 1.0, 3.0),)).steps()
+    climbed = ramps(np.array([[-5.0], [0.5], [2.0], [9.0]]), low, height)
+    np.testing.assert_allclose(climbed.sum(1), [0, 0.5, 1.5, 2])
 
 
 def test_counts_of_columns():

@@ -2,7 +2,8 @@
 
 A level is a text that training saw at least twice. A text seen once has taught nothing that would
 carry over; those share one slot, "other", which is thereby trained for the texts that prediction
-will bring and training never had. A missing cell has a slot of its own.
+will bring and training never had. A missing cell has a slot of its own. Where training had no such
+row, the slot's inputs are all zeros.
 """
 
 from dataclasses import dataclass

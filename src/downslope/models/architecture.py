@@ -1,14 +1,19 @@
 """The networks that a name and a few numbers describe, so that a run folder needs no code to be read."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
+
+import jax
 
 from downslope.errors import RunFolderError
 from downslope.models.functional import Model, from_nnx
-from downslope.models.layers import Columns
+from downslope.models.layers import Columns, fixed_of
 from downslope.models.linear import Linear
 from downslope.models.mlp import MLP, HiddenLayers
+
+PERCEPTRON = ("hidden", "activation", "batch_norm", "layer_norm", "group_norm", "dropout")
 
 
 @dataclass(frozen=True)
@@ -33,30 +38,24 @@ class Architecture:
     group_norm: int = 0
     dropout: float = 0.0
 
+    @property
+    def alike(self) -> "Architecture":
+        """The same network but for the edges of its ramps, which are its data's."""
+        return replace(self, columns=self.columns.alike)
+
     def build(self) -> Model:
-        """Return the network as an (init, apply) pair."""
-        if self.model == "linear":
-            return from_nnx(lambda rngs: Linear(self.columns, self.n_outputs, rngs=rngs))
-        return self._perceptron(MLP)
+        """Return the network as an (init, apply) pair; networks that are alike share one `apply`."""
+        init, apply = _built(self.alike, hidden_only=False)
+
+        def with_edges(key: jax.Array, example: Any) -> tuple[Any, Any]:
+            params, state = init(key, example)
+            return params, {**state, **fixed_of(self.columns)}
+
+        return Model(with_edges if self.columns.n_ramps else init, apply)
 
     def hidden_layers(self) -> Model | None:
         """Return the hidden layers' answers as a `Model` with the same weights; None without such layers."""
-        return self._perceptron(HiddenLayers) if self.model == "mlp" and self.hidden else None
-
-    def _perceptron(self, kind: type[MLP]) -> Model:
-        return from_nnx(
-            lambda rngs: kind(
-                self.columns,
-                self.n_outputs,
-                hidden=self.hidden,
-                activation=self.activation,
-                batch_norm=self.batch_norm,
-                layer_norm=self.layer_norm,
-                group_norm=self.group_norm,
-                dropout=self.dropout,
-                rngs=rngs,
-            )
-        )
+        return _built(self.alike, hidden_only=True) if self.model == "mlp" and self.hidden else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of model.json."""
@@ -92,3 +91,15 @@ class Architecture:
         extras += [f"group norm {self.group_norm}"] if self.group_norm else []
         extras += [f"dropout {self.dropout:g}"] if self.dropout else []
         return ", ".join([f"{self.model} {widths}", *extras])
+
+
+@lru_cache(maxsize=64)
+def _built(architecture: Architecture, hidden_only: bool) -> Model:
+    own = architecture
+    if own.model == "linear":
+        model = from_nnx(lambda rngs: Linear(own.columns, own.n_outputs, rngs=rngs))
+    else:
+        kind = HiddenLayers if hidden_only else MLP
+        options = {name: getattr(own, name) for name in PERCEPTRON}
+        model = from_nnx(lambda rngs: kind(own.columns, own.n_outputs, **options, rngs=rngs))
+    return model._replace(init=jax.jit(model.init))

@@ -47,7 +47,7 @@ class Rule:
     init: Callable[[Params], RuleState]
     direction: Callable[..., tuple[Params, RuleState]]
     learning_rate: float
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = field(default_factory=dict, hash=False)
     evaluated: Callable[[Params, RuleState], Params] | None = None
     schedule: str = "cosine"
     needs_step_size: bool = False

@@ -166,8 +166,8 @@ def close_epoch(session: Session) -> None:
 
 def _row(session: Session) -> dict[str, Any]:
     """Return the row of the epoch that is over."""
-    progress, total_steps = session.progress, session.pace().total_steps
-    multiplier = session.programs.schedule(np.int32(session.steps_done - 1), total_steps)
+    progress, pace, last = session.progress, session.pace(), np.int32(session.steps_done - 1)
+    multiplier = session.programs.schedule(last, pace.total_steps) * pace.warmth(last)
     searched = session.state.line_search  # where every step was measured, the last one
     return epoch_row(
         session.trace,
@@ -270,7 +270,9 @@ def _ended_well(session: Session) -> bool:
 
 
 def _close_begun_epoch(session: Session) -> bool:
-    """Close an epoch of which only some steps are done; return whether that went well."""
-    if session.progress.position > 0:
-        close_epoch(session)
-    return not session.progress.failed
+    """Close an epoch of which only some steps are done; return whether that went well, with no way back."""
+    epoch = session.progress.epoch
+    if session.progress.position == 0:
+        return True
+    close_epoch(session)
+    return session.progress.epoch > epoch

@@ -14,6 +14,7 @@ from downslope.training.devices import ONE_DEVICE, Devices
 from downslope.training.evaluate import Evaluation
 from downslope.training.guard import UNGUARDED, Guard
 from downslope.training.pacing import Pacing
+from downslope.training.programs import Programs
 from downslope.training.progress import Progress
 from downslope.training.step import Step
 
@@ -74,6 +75,7 @@ class Problem:
         evaluation: outputs and losses in evaluation mode (`training.evaluate.make_evaluation`), jitted.
         score: predictions on the validation rows → the number people read (accuracy or R²).
         train, validation: rows in memory; `validation` is None where there are none.
+        programs: those of `training.programs.programs_of`, where they are there already.
         sharpness: (params, model_state) → largest eigenvalue of the Hessian, watched every epoch; or None.
     """
 
@@ -86,6 +88,7 @@ class Problem:
     train: Batch
     validation: Batch | None
     sharpness: Callable[[Any, Any], float] | None = None
+    programs: Programs | None = None
 
 
 @dataclass(frozen=True)

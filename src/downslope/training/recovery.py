@@ -54,6 +54,10 @@ def recover(session: Session, trouble: Trouble) -> None:
     place = session.plan.devices.place_state
     session.state, session.trace = place(replace(fresh, model_state=model_state)), place(trace)
     session.kept, session.order = kept, session.order_of(progress.epoch)
+    if session.turning is not None and int(session.turning.step) > snapshot.step:  # it is undone too
+        best, model_state = session.programs.copies(kept)
+        again = session.programs.restarted(step, best, multiplier, *session.fresh)
+        session.turning = place(replace(again, model_state=model_state))
 
 
 def _give_up(session: Session, trouble: Trouble, where: str) -> None:

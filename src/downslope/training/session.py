@@ -28,7 +28,7 @@ from downslope.training.guard import Guarding
 from downslope.training.keys import run_key
 from downslope.training.layers import layer_names
 from downslope.training.plan import Plan, Problem
-from downslope.training.programs import compile_programs
+from downslope.training.programs import compiled, programs_of
 from downslope.training.progress import Progress, finite_or_none
 from downslope.training.state import TrainState
 from downslope.training.step import Pace
@@ -83,8 +83,11 @@ class Session:
 
     def _compile(self) -> None:
         began, problem = time.monotonic(), self.problem
-        self.programs = compile_programs(
-            problem, self.plan.devices, self.state, self.trace, self.data, self.steps_until(0), self.pace()
+        programs = problem.programs or programs_of(
+            problem.objective, problem.step, problem.rule, problem.schedule, self.plan.devices
+        )
+        self.programs = compiled(
+            programs, self.state, self.trace, self.data, self.steps_until(0), self.pace()
         )
         size = evaluation_size(problem.validation or problem.train)
         if problem.validation is not None:
@@ -158,7 +161,8 @@ class Session:
     @property
     def steps_done(self) -> int:
         """Steps behind us, over all epochs."""
-        return self.progress.epoch * self.steps_per_epoch + self.progress.position
+        history = self.progress.history  # its last epoch may have been closed before its end
+        return (history[-1]["step"] if history else 0) + self.progress.position
 
     @property
     def base_rate(self) -> float:

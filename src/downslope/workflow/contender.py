@@ -21,7 +21,6 @@ from downslope.gradient.backprop import training_objective, weighted_mean
 from downslope.gradient.precision import in_precision
 from downslope.report.dimensions_figure import ten_to
 from downslope.rules.rule import Rule
-from downslope.stepsize.schedule import schedule_by_name
 from downslope.study import bruteforce
 from downslope.study.compare import ArmRun, has_diverged
 from downslope.training.compiling import jit_steps
@@ -29,7 +28,6 @@ from downslope.training.devices import ONE_DEVICE
 from downslope.training.evaluate import cut, evaluate, evaluation_size, even_part, make_evaluation
 from downslope.training.keys import run_key
 from downslope.training.loop import SECONDS_PER_STRETCH
-from downslope.training.plan import Problem
 from downslope.training.programs import weights_to_measure
 from downslope.training.progress import finite_or_none
 from downslope.training.state import initial_state
@@ -38,7 +36,7 @@ from downslope.training.stretch import Stretch, empty_trace, make_stretch
 from downslope.workflow import measure
 from downslope.workflow.job import Job
 from downslope.workflow.prepare import take
-from downslope.workflow.train import NOT_WARMED, WARMUP
+from downslope.workflow.problem import named_schedule
 
 MEASUREMENTS = 60  # of the validation rows in one run, beside that of the start
 PROBE_SECONDS = 0.2  # how long a contender is run to learn how long its steps take
@@ -177,13 +175,10 @@ class RuleContender:
         self._steps_per_epoch = -(-ground.n_rows // batch_size)
         # one batch of all rows: a stretch may run on over many epochs, see `training.stretch.Stretch`
         self._endless = self._steps_per_epoch == 1 and self._lanes == ground.n_rows
-        multiplier = schedule_by_name(schedule, warmup=0.0 if schedule in NOT_WARMED else WARMUP)
+        multiplier = named_schedule(schedule)
         step = make_step(ground.objective, rule, multiplier, precision=job.precision, micro_batches=share)
-        problem = Problem(
-            ground.objective, step, rule, multiplier, ground.evaluation, lambda _: 0.0, ground.train, None
-        )
         self._stretch = jit_steps(make_stretch(step), donate_argnums=(0, 1))
-        self._weights = jax.jit(weights_to_measure(problem, ONE_DEVICE))
+        self._weights = jax.jit(weights_to_measure(ground.objective, rule, ONE_DEVICE))
         loss_scale = job.precision.initial()
 
         def initial(params: Any, model_state: Any) -> Any:

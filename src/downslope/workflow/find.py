@@ -18,7 +18,7 @@ from downslope.training.loop import laboratory
 from downslope.tuning.range_test import READINGS, SPAN, range_test
 from downslope.workflow.job import new_job
 from downslope.workflow.options import options_from
-from downslope.workflow.train import problem_of
+from downslope.workflow.problem import problem_of
 
 FEWEST_STEPS = 10
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from downslope.data.bundled import BUNDLED
 from downslope.data.source import dataset_name
 from downslope.errors import OptionError, RunFolderError
 from downslope.gradient.precision import Precision, precision_by_name
-from downslope.losses import LOSSES
 from downslope.models.architecture import Architecture
 from downslope.models.functional import Model
 from downslope.models.layers import Columns
@@ -56,6 +56,7 @@ class Job:
         folder: where to write; None: nowhere.
         resume: whether to go on from the folder's newest checkpoint.
         read_seconds: how long reading and encoding took.
+        by_name: whether network, loss and rule are Downslope's own, so that their names say what they do.
         overwrite: whether a run that is in the folder already is to be replaced.
     """
 
@@ -73,6 +74,7 @@ class Job:
     folder: Path | None
     resume: bool
     read_seconds: float
+    by_name: bool
     overwrite: bool = False
 
     @property
@@ -156,11 +158,12 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
         schedule="constant" if schedule in MEASURED_SCHEDULES else schedule,
         raced=raced,
         nominal_steps=epochs * steps_per_epoch,
-        line_search=_line_search(plan, prepared) if schedule == "line-search" else None,
+        line_search=_line_search(plan.learning_rate, steps_per_epoch) if schedule == "line-search" else None,
         config=config,
         folder=folder,
         resume=resume,
         read_seconds=time.monotonic() - began,
+        by_name=architecture is not None and isinstance(options.optimizer, str) and not prepared.loss.is_own,
     )
 
 
@@ -250,14 +253,14 @@ def _is_open(plan: Plan) -> bool:
     return plan.pacing is not None and plan.pacing.waits is not None
 
 
-def _line_search(plan: Plan, prepared: Prepared) -> LineSearch:
+@lru_cache(maxsize=16)
+def _line_search(step_size: float, steps_per_epoch: int) -> LineSearch:
     """Return a line search for batches, each of which says only roughly what the whole loss does.
 
     So a step must bring a tenth of what its slope promises, and may grow twofold per epoch, not per step
     (Vaswani et al. 2019, "Painless Stochastic Gradient", https://arxiv.org/abs/1905.09997, section 5).
     """
-    steps_per_epoch = -(-len(prepared.rows["train"].weights) // plan.batch_size)
-    return backtracking(plan.learning_rate, decrease=0.1, grow=2.0 ** (1.0 / steps_per_epoch))
+    return backtracking(step_size, decrease=0.1, grow=2.0 ** (1.0 / steps_per_epoch))
 
 
 def _architecture(options: TrainOptions, prepared: Prepared) -> Architecture:
@@ -314,7 +317,7 @@ def _resolved(
         if architecture
         else None,
         "dropout": architecture.dropout if architecture else None,
-        "loss": loss.spelled if loss.name in LOSSES else f"{OWN}{loss.name}",
+        "loss": f"{OWN}{loss.name}" if loss.is_own else loss.spelled,
         "sample_weight": sample_weight if isinstance(sample_weight, str | None) else True,
         "class_weight": {str(label): float(weight) for label, weight in options.class_weight.items()}
         if isinstance(options.class_weight, Mapping)
@@ -352,7 +355,7 @@ def base_rule(options: TrainOptions) -> Rule:
         if options.weight_decay is None and options.model == "linear" and options.optimizer != "lamb":
             weight_decay = 0.0
         decay = {} if weight_decay is None else {"weight_decay": weight_decay}
-        return rule_by_name(options.optimizer, **decay)
+        return _named_rule(options.optimizer, **decay)
     if options.weight_decay not in (None, "auto"):
         raise OptionError("--weight-decay goes with an optimizer's name; give it to the rule itself instead")
     rule = as_rule(options.optimizer)
@@ -367,9 +370,20 @@ def base_rule(options: TrainOptions) -> Rule:
 
 def wrapped(rule: Rule, options: TrainOptions) -> Rule:
     """Return the rule with clipping before it and averaging after it, where they were asked for."""
-    if options.clip_norm is not None:
-        rule = chain(clip_by_global_norm(options.clip_norm), rule)
-    return rule if options.ema is None else with_ema(rule, options.ema)
+    by_name = isinstance(options.optimizer, str)
+    return (_wrapped if by_name else _wrapped.__wrapped__)(rule, options.clip_norm, options.ema)
+
+
+@lru_cache(maxsize=64)
+def _named_rule(name: str, **hyperparameters: float) -> Rule:
+    return rule_by_name(name, **hyperparameters)
+
+
+@lru_cache(maxsize=64)
+def _wrapped(rule: Rule, clip_norm: float | None, ema: float | None) -> Rule:
+    if clip_norm is not None:
+        rule = chain(clip_by_global_norm(clip_norm), rule)
+    return rule if ema is None else with_ema(rule, ema)
 
 
 def _path_of(data: Any) -> str | None:

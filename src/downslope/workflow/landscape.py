@@ -1,7 +1,6 @@
 """The ground around a run's weights, or between those of two runs, measured on training rows and drawn."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +251,7 @@ def shape_of(trained: Trained) -> Any:
     shapes = [leaf.shape for leaf in jax.tree.leaves(weights)]
     architecture = trained.architecture
     if architecture is not None:
-        architecture = replace(architecture, columns=replace(architecture.columns, edges=()))
+        architecture = architecture.alike
     return pytrees.paths(weights), shapes, architecture
 
 

@@ -9,7 +9,7 @@ from downslope.data.encoding import Inputs
 from downslope.errors import OptionError
 from downslope.gradient.backprop import Batch, loss_and_gradient, training_objective
 from downslope.gradient.precision import Precision, in_precision
-from downslope.losses import LOSSES, Loss
+from downslope.losses import Loss
 from downslope.models.functional import Model, as_model
 from downslope.workflow.arrays import AnyEncoding, ArrayEncoding
 
@@ -66,7 +66,7 @@ def check_network(model: Model, loss: Loss, precision: Precision, batch: Batch, 
 
     try:
         outputs = jax.eval_shape(outputs_of, jax.random.key(0), batch)
-        if loss.name in LOSSES:
+        if not loss.is_own:
             _check_outputs(outputs, loss, len(batch.weights), n_classes)
         else:
             _check_losses(loss, outputs, batch)

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +14,28 @@ import numpy as np
 from rich.console import Console
 
 from downslope.errors import NonFiniteError, OptionError, RunFolderError
-from downslope.gradient.backprop import training_objective
-from downslope.gradient.precision import in_precision, summed_in_float32
+from downslope.models.architecture import Architecture
 from downslope.models.functional import is_network
 from downslope.report.panels import METRIC_NAMES
 from downslope.runs import folder as runs
-from downslope.stepsize.phases import phased
-from downslope.stepsize.schedule import Schedule, schedule_by_name
 from downslope.study.diagnosis import diagnose, in_short
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.evaluate import cut, evaluate, evaluation_size, even_part, make_evaluation
+from downslope.training.evaluate import cut, evaluate, evaluation_size, even_part
 from downslope.training.events import GUARD_KINDS, PASSING, Event, Listener
-from downslope.training.keys import run_key
 from downslope.training.layers import dead_units
 from downslope.training.loop import descend
 from downslope.training.plan import Problem
-from downslope.training.state import TrainState, initial_state
-from downslope.training.step import make_step
-from downslope.workflow import measure, outcome, words
+from downslope.workflow import outcome, words
 from downslope.workflow.display import Display
 from downslope.workflow.importance import permutation_importance
 from downslope.workflow.job import Job, new_job, resumed_job
 from downslope.workflow.options import options_from
+from downslope.workflow.problem import problem_of
 from downslope.workflow.run import Run
 from downslope.workflow.snapshots import PathRecorder
 from downslope.workflow.trained import Trained
 from downslope.workflow.tune import choosing
-from downslope.workflow.watch import watch_sharpness
 
-WARMUP = 0.05  # share of the steps in which a schedule that falls first rises
-NOT_WARMED = ("constant", "one-cycle")  # the latter rises by itself
 WITH_VALUES = ("learning-rate", "annealing")  # events whose numbers the report reads
 SECONDS_BETWEEN_HISTORIES = 2.0  # how far the history on disk may lag behind a run that is watched
 
@@ -214,69 +207,24 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
     return run
 
 
-def problem_of(job: Job) -> tuple[Problem, TrainState]:
-    """Return what is to be descended, and where from."""
-    prepared, plan = job.prepared, job.plan
-    encoding, loss, rows = prepared.encoding, prepared.loss, prepared.rows
-    model = in_precision(job.model, job.precision)
-    schedule = _schedule(job)
-    objective = training_objective(model, loss)
-    validation = rows.get("validation")
-
-    def score(predictions: np.ndarray) -> float:
-        assert validation is not None
-        return measure.score(encoding, predictions, np.asarray(validation.targets))
-
-    problem = Problem(
-        objective=objective,
-        step=make_step(
-            objective,
-            job.rule,
-            schedule,
-            precision=job.precision,
-            micro_batches=plan.micro_batches,
-            line_search=job.line_search,
-        ),
-        rule=job.rule,
-        schedule=schedule,
-        evaluation=jax.jit(summed_in_float32(make_evaluation(model, loss), job.precision)),
-        score=score,
-        train=rows["train"],
-        validation=validation,
-        sharpness=watch_sharpness(job.model, loss, rows["train"]) if job.config["watch_sharpness"] else None,
-    )
-
-    def start(seed: jax.Array, example: Any) -> TrainState:
-        loss_scale, line_search = job.precision.initial(), job.line_search and job.line_search.init()
-        params, model_state = model.init(run_key(seed, "initial weights"), example)
-        return initial_state(params, model_state, job.rule, loss_scale=loss_scale, line_search=line_search)
-
-    example = jax.tree.map(lambda array: array[:1], rows["train"].inputs)
-    return problem, jax.jit(start)(np.uint32(plan.seed), example)
-
-
-def _schedule(job: Job) -> Schedule:
-    """Return what is compiled in: phases, a named schedule, or for a race both."""
-    if job.schedule == "auto":
-        return phased()
-    named = schedule_by_name(job.schedule, warmup=0.0 if job.schedule in NOT_WARMED else WARMUP)
-    return phased(named) if job.raced else named
-
-
 def _dead_units(job: Job, params: Any, model_state: Any, problem: Problem) -> dict[str, float]:
     """Return the share of dead units in each hidden layer on the training rows; {} for an own network."""
-    hidden = None if job.architecture is None else job.architecture.hidden_layers()
-    if hidden is None:
+    shares = None if job.architecture is None else _dead_shares(job.architecture.alike)
+    if shares is None:
         return {}
     if len(problem.train.weights) < 2:  # one row cannot tell
         return {}
-    inputs = even_part(problem.train).inputs
-
-    def shares(params: Any, model_state: Any, inputs: Any) -> Any:
-        return dead_units(hidden.apply(params, model_state, inputs, key=None, train=False)[0])
-
-    found = np.asarray(jax.jit(shares)(params, model_state, inputs))
+    found = np.asarray(shares(params, model_state, even_part(problem.train).inputs))
     return {f"hidden layer {number}": float(share) for number, share in enumerate(found, start=1)}
+
+
+@lru_cache(maxsize=8)
+def _dead_shares(architecture: Architecture) -> Callable[[Any, Any, Any], Any] | None:
+    """Return ``(params, model_state, inputs) -> shares``, compiled once for all that is alike."""
+    hidden = architecture.hidden_layers()
+    if hidden is None:
+        return None
+    return jax.jit(lambda *given: dead_units(hidden.apply(*given, key=None, train=False)[0]))
 
 
 class _Heard:

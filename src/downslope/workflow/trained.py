@@ -1,7 +1,7 @@
 """A trained network with everything it needs to answer about new rows, in memory or from a run folder."""
 
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from downslope.data.source import read
 from downslope.data.table import Table
 from downslope.errors import DataError, OptionError, RunFolderError
 from downslope.gradient.backprop import Batch
-from downslope.losses import DEFAULT_LOSS, LOSSES, Loss, loss_by_name
+from downslope.losses import DEFAULT_LOSS, Loss, loss_by_name
 from downslope.models.architecture import Architecture
 from downslope.models.functional import Model
 from downslope.runs import folder as runs
-from downslope.training.evaluate import Evaluated, cut, evaluate, evaluation_size, make_evaluation
+from downslope.training.evaluate import Evaluated, Evaluation, cut, evaluate, evaluation_size, make_evaluation
 from downslope.workflow import measure
 from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
 from downslope.workflow.options import MODELS
@@ -73,7 +73,7 @@ class Trained:
     @cached_property
     def _evaluation(self) -> Any:
         """The compiled evaluation: one for all calls, as compiling takes longer than most of them."""
-        return jax.jit(make_evaluation(self.model, self.loss))
+        return evaluation_of(self.architecture, self.model, self.loss)
 
     def measured(self, rows: Batch) -> Evaluated:
         """Return predictions and the mean loss."""
@@ -122,7 +122,7 @@ class Trained:
         Raises:
             TypeError: the network or the loss is the user's own.
         """
-        if self.architecture is None or self.loss.name not in LOSSES:
+        if self.architecture is None or self.loss.is_own:
             raise TypeError("a run with a network or a loss of your own cannot be pickled; save it with out=")
         plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
         weights = jax.tree.map(np.asarray, {"params": self.params, "model_state": self.model_state})
@@ -136,10 +136,10 @@ class Trained:
 
     def save(self, folder: Path) -> None:
         """Write model.json and model.safetensors."""
-        known = self.loss.name in LOSSES
         described = {
             "architecture": None if self.architecture is None else self.architecture.to_json(),
-            "loss": self.loss.spelled if known else DEFAULT_LOSS[self.encoding.task],  # which predicts alike
+            # one's own predicts as the default does
+            "loss": DEFAULT_LOSS[self.encoding.task] if self.loss.is_own else self.loss.spelled,
         }
         runs.write_json(folder / "model.json", described)
         leaves = jax.tree.leaves(self._weights)
@@ -202,6 +202,18 @@ def load(folder: Path, network: Any = None) -> Trained:
     header, delimiter = config.get("header", True), config.get("delimiter")
     params, state = weights["params"], weights["state"]
     return Trained(model, architecture, encoding, loss, params, state, header, delimiter)
+
+
+def evaluation_of(architecture: Architecture | None, model: Model, loss: Loss) -> Evaluation:
+    """Return the compiled evaluation in float32; networks that are alike share theirs."""
+    if architecture is None or loss.is_own:
+        return jax.jit(make_evaluation(model, loss))
+    return _shared_evaluation(architecture.alike, loss)
+
+
+@lru_cache(maxsize=8)
+def _shared_evaluation(architecture: Architecture, loss: Loss) -> Evaluation:
+    return jax.jit(make_evaluation(architecture.build(), loss))
 
 
 def _fits(architecture: Architecture, encoding: AnyEncoding, loss: Loss) -> bool:
