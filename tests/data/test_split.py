@@ -51,6 +51,15 @@ def test_every_class_is_shared_out_in_proportion(counts, test, validation, seed)
         assert n_validation >= int(count * validation + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_small_classes_that_both_parts_ask_for_keep_a_row_to_train_on(seed):
+    counts = np.random.default_rng(seed).integers(1, 6, 8)
+    classes = np.repeat(np.arange(8), [*counts[:-1], 9])
+    parts = split(len(classes), test_fraction=0.3, validation_fraction=0.3, seed=seed, classes=classes)
+    assert_every_row_once(parts, len(classes))
+    assert set(classes[parts.train]) == set(range(8))
+
+
 def test_sizes_are_kept_with_classes_and_seeds_differ():
     classes = np.arange(1000) % 7
     parts = split(1000, classes=classes)

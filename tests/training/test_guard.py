@@ -9,9 +9,10 @@ import pytest
 from downslope import rules
 from downslope.training import loop
 from downslope.training.checkpoint import Checkpoints
-from downslope.training.guard import BLOCK, UNGUARDED, Guard, Watch
+from downslope.training.guard import BLOCK, SUSTAINED, UNGUARDED, Guard, Guarding, Trouble, Watch
 from downslope.training.loop import descend
 from downslope.training.plan import Plan
+from downslope.training.step import Pace
 
 PLAN = Plan(epochs=40, batch_size=8, learning_rate=1.5, seed=3, checkpoint_every=1e9)
 GUARDED = dataclasses.replace(PLAN, guard=Guard())
@@ -176,6 +177,33 @@ def test_it_recovers_by_halving(setting):
     assert {row["epoch"] for row in end.progress.layers} == set(range(1, 61))
     assert end.progress.history[-1]["validation_loss"] < 0.1
     assert len(made.traces) == 2  # one for each of the two descents
+
+
+def test_after_a_roll_back_the_rate_rises_anew(setting, monkeypatch):
+    """Trouble at step 300 of 600, back to a snapshot; rows tell the rate of their last step."""
+    see, hit = Guarding.see, []
+
+    def trouble_at_300(guarding, losses):
+        real, hit[:] = see(guarding, losses), [*hit, len(losses)]
+        first = sum(hit) >= 300 > sum(hit[:-1])
+        return Trouble("diverged", "the loss rose", len(losses), 1.0, 9.0) if first else real
+
+    monkeypatch.setattr(Guarding, "see", trouble_at_300)
+    made, told = setting(80, rule=rules.sgd(), schedule="constant"), []
+    plan = dataclasses.replace(GUARDED, epochs=60, learning_rate=0.1)
+    end = descend(made.problem, plan, made.start(), listeners=[told.append])
+    (back,) = (event for event in told if event.kind == "rolled-back")
+    assert back.values["back_to"] <= 300 - SUSTAINED * BLOCK
+    after = [row for row in end.progress.history if row["step"] > back.values["back_to"]]
+    assert len(after) > 10
+    for row in after:
+        risen = min((row["step"] - back.values["back_to"]) / 60, 1.0)  # over a tenth of all steps
+        assert row["learning_rate"] == pytest.approx(0.05 * risen)
+
+
+def test_a_rise_begins_with_its_first_step():
+    pace = Pace(0.1, 100, warm_from=np.float32(40), warm_steps=np.float32(4))
+    assert [float(pace.warmth(step)) for step in (40, 41, 43, 44, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
 
 
 def test_then_the_alternative_then_the_end(setting):

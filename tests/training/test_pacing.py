@@ -3,16 +3,19 @@
 import dataclasses
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from downslope import rules
 from downslope.stepsize.phases import Phases, phased
 from downslope.training import length, loop
+from downslope.training.guard import Guard, Guarding, Trouble
 from downslope.training.length import prefer_the_end, watch_clock
 from downslope.training.loop import descend
 from downslope.training.pacing import Pacing, only_bounces
 from downslope.training.plan import Plan
+from downslope.training.session import Session
 from downslope.training.step import make_step
 
 OPEN = Pacing(warmup=2, epochs=60, waits=0.25, fewest=4)
@@ -89,12 +92,25 @@ def test_a_rise_is_told_from_bouncing():
 
 
 @pytest.mark.parametrize("bounces", [True, False])
-def test_an_open_length_ends_annealed(paced, monkeypatch, bounces):
+def test_an_open_length_ends_annealed(paced, monkeypatch, identical, bounces):
     """At a rate that bounces on noisy rows the weights wander; annealed, they come to rest lower.
 
     From the lowest validation loss, unless that was luck.
     """
     monkeypatch.setattr(length, "only_bounces", lambda losses: bounces)
+    weights_after, gone_back_to = [], []
+    close, turn = loop.close_epoch, length._turn_back
+
+    def closed(session):
+        weights_after.append(jax.tree.map(np.asarray, session.state.params))
+        close(session)
+
+    def turned(session):
+        turn(session)
+        gone_back_to.append(jax.tree.map(np.asarray, session.state.params))
+
+    monkeypatch.setattr(loop, "close_epoch", closed)
+    monkeypatch.setattr(length, "_turn_back", turned)
     events = []
     made = paced(400, validation=200, noise=0.5)
     end = descend(made.problem, PLAN, made.start(), listeners=[events.append])
@@ -106,6 +122,7 @@ def test_an_open_length_ends_annealed(paced, monkeypatch, bounces):
     best = 1 + int(np.argmin(at_full_rate))
     assert best < told.epoch
     assert told.values["from_epoch"] == (told.epoch if bounces else best)
+    assert identical(gone_back_to, [] if bounces else [weights_after[best - 1]])
     assert end.progress.epoch == told.epoch + max(best, OPEN.fewest)
     assert losses[-1] < np.median(at_full_rate) / 2
     assert end.progress.history[-1]["learning_rate"] < 0.3 / 10
@@ -114,19 +131,33 @@ def test_an_open_length_ends_annealed(paced, monkeypatch, bounces):
 @pytest.mark.parametrize(("train_loss", "kept"), [(0.4, 3), (0.52, 3), (0.6, 2), (None, 2)])
 def test_the_end_is_kept_unless_the_training_loss_has_risen(train_loss, kept):
     """On two validation rows that both weights get right, nothing else tells them apart."""
+    session = finished(train_loss, np.zeros(2))
+    prefer_the_end(session)
+    assert (session.progress.best_epoch, session.kept) == (kept, f"of epoch {kept}")
+
+
+@pytest.mark.parametrize(("worse_by", "kept"), [(-1.0, 3), (0.5, 3), (1.5, 2), (3.0, 2)])
+def test_the_end_is_kept_unless_it_is_worse_by_more_than_a_standard_error(worse_by, kept):
+    noise = np.random.default_rng(0).normal(size=400)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    session = finished(0.5, noise + worse_by / np.sqrt(400))
+    prefer_the_end(session)
+    assert session.progress.best_epoch == kept
+
+
+def finished(train_loss, losses):
+    """A session after 3 epochs, the 2nd kept: its validation losses are 0, those of the end `losses`."""
     history = [{"train_loss": loss, "validation_loss": 0.0} for loss in (0.9, 0.5, train_loss)]
-    rows = SimpleNamespace(weights=np.ones(2))
-    session = SimpleNamespace(
+    rows = SimpleNamespace(weights=np.ones(len(losses)))
+    return SimpleNamespace(
         plan=SimpleNamespace(pacing=OPEN),
         progress=SimpleNamespace(history=history, best_epoch=2, epoch=3, best_loss=0.0),
         problem=SimpleNamespace(validation=rows),
         validation=[rows],
         kept="of epoch 2",
         weights=lambda: "of epoch 3",
-        losses=lambda weights, validation: np.zeros(2),
+        losses=lambda weights, validation: losses if weights == "of epoch 3" else np.zeros(len(losses)),
     )
-    prefer_the_end(session)
-    assert (session.progress.best_epoch, session.kept) == (kept, f"of epoch {kept}")
 
 
 def test_an_open_length_is_resumed_bit_for_bit(paced, tmp_path, identical, without_seconds, monkeypatch):
@@ -176,6 +207,71 @@ def test_a_time_limit_is_annealed_into(paced, monkeypatch):
     assert "time limit" in end.progress.stopped_because
     assert any(event.kind == "annealing" for event in events)
     assert end.progress.history[-1]["learning_rate"] < 0.3 / 3
+
+
+@pytest.fixture
+def clock_of_steps(monkeypatch):
+    """The clock of a session: a step takes 0.01 s, those that were undone too; all else takes none."""
+    done = property(lambda session: 0.01 * (session.steps_done + session.progress.undone))
+    monkeypatch.setattr(Session, "seconds", done)
+
+
+@pytest.mark.parametrize("pacing", [None, dataclasses.replace(OPEN, epochs=1000, waits=None)])
+def test_what_an_epoch_cut_short_by_the_clock_says_it_did(paced, setting, clock_of_steps, pacing):
+    made, events = paced(80_000) if pacing else setting(80_000, rule=rules.sgd(), noise=0.0), []
+    plan = dataclasses.replace(PLAN, epochs=1000, max_seconds=50.0, pacing=pacing, learning_rate=0.01)
+    end = descend(made.problem, plan, made.start(), listeners=[events.append])
+    (row,) = end.progress.history
+    assert 2500 < row["step"] < 10_000  # in an epoch
+    assert events[-1].kind == "finished"
+    assert {event.step for event in events if event.kind in ("epoch", "finished")} == {row["step"]}
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_an_epoch_cut_short_that_goes_wrong_is_taken_back(paced, clock_of_steps, monkeypatch, bad):
+    """The first measurements of the validation rows are not numbers: it is no end, however little is left."""
+    real, measured = loop.evaluate, []
+
+    def evaluated(*arguments):
+        measured.append(real(*arguments))
+        return measured[-1]._replace(loss=np.nan) if len(measured) <= bad else measured[-1]
+
+    monkeypatch.setattr(loop, "evaluate", evaluated)
+    made, events = paced(80_000), []
+    pacing = dataclasses.replace(OPEN, epochs=1000, waits=None)
+    plan = dataclasses.replace(
+        PLAN, epochs=1000, max_seconds=50.0, pacing=pacing, learning_rate=0.01, guard=Guard()
+    )
+    end = descend(made.problem, plan, made.start(), listeners=[events.append])
+    assert sum(event.kind == "rolled-back" for event in events) == bad
+    kept = [row["epoch"] for row in end.progress.history]
+    assert end.progress.best_epoch == (kept[-1] if kept else 0)
+    assert ("annealed" in end.progress.stopped_because) <= bool(kept)
+
+
+def test_a_roll_back_takes_back_where_the_decay_would_begin(paced, monkeypatch, identical):
+    """Trouble from the 350th step on, the lowest validation loss at that very step: neither was."""
+    see, recover, hit, seen = Guarding.see, loop.recover, [], []
+
+    def trouble_at_350(guarding, losses):
+        guarding.steps = getattr(guarding, "steps", 0) + len(losses)
+        real = see(guarding, losses)
+        if hit or guarding.steps < 351:
+            return real
+        hit.append(guarding.steps)
+        return Trouble("diverged", "the loss rose", len(losses), 1.0, 9.0)
+
+    def recovered(session, trouble):
+        before = int(session.turning.step)
+        recover(session, trouble)
+        seen.append((before, session.progress.best_epoch, identical(session.turning.params, session.kept[0])))
+
+    monkeypatch.setattr(Guarding, "see", trouble_at_350)
+    monkeypatch.setattr(loop, "recover", recovered)
+    made = paced(400, validation=64)
+    plan = dataclasses.replace(PLAN, learning_rate=0.002, guard=Guard())
+    descend(made.problem, plan, made.start())
+    assert seen == [(350, 6, True)]
 
 
 class Clocked:

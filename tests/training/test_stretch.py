@@ -145,3 +145,24 @@ def test_a_layer_whose_weights_are_0_has_no_ratio():
     before = {"first": {"kernel": jnp.zeros(4)}, "second": {"kernel": jnp.array([3.0, 4.0])}}
     after = jax.tree.map(lambda leaf: leaf + 1.0, before)
     np.testing.assert_allclose(_ratios(before, after), [np.nan, np.sqrt(2) / 5], rtol=1e-6)
+
+
+def test_how_far_a_step_moves_each_layer_is_seen_at_every_128th(setting):
+    rows, layers = 600, 2
+    made = setting(rows)
+    run, data = jax.jit(make_stretch(made.problem.step)), jax.device_put(made.problem.train)
+    state, trace = made.start(), empty_trace(150, layers)
+    states = {}
+    for start, stop in itertools.pairwise((0, 1, 128, 129, 150)):
+        states[start] = jax.tree.map(np.asarray, state.params)
+        state, trace, *_ = run(state, trace, data, stretch(start, stop, rows=rows), pace(total=300))
+        states[stop] = jax.tree.map(np.asarray, state.params)
+    expected = [[norm(states[n + 1][w] - states[n][w]) / norm(states[n][w]) for w in "bw"] for n in (0, 128)]
+    np.testing.assert_allclose(trace.layer_ratios, expected, rtol=1e-4)
+    whole = run(made.start(), empty_trace(150, layers), data, stretch(0, 150, rows=rows), pace(total=300))[1]
+    np.testing.assert_array_equal(whole.layer_ratios, trace.layer_ratios)
+
+
+def norm(array):
+    size = np.sqrt(np.sum(np.square(array)))
+    return size if size > 0 else np.nan
