@@ -297,3 +297,39 @@ def test_every_loss_for_classes_learns(loss):
     run = ds.train("iris", loss=loss, hidden=(8,), seed=1, **options)  # seed 0 draws hard test rows
     assert run.summary["metrics"]["test"]["accuracy"] > 0.85  # of 30 rows
     assert run.summary["loss"] == loss.partition(":")[0]
+
+
+@pytest.mark.parametrize("level", [0.5, 8.0])
+def test_counts_of_any_size_are_learned(level):
+    """The logarithm of the rate begins at that of the mean count, not at 0."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(800, 2)).astype(np.float32)
+    rate = np.exp(level + 0.5 * x[:, 0])
+    options = {"model": "linear", "epochs": 40, "out": False, "quiet": True, "task": "regression"}
+    run = ds.train(x, generator.poisson(rate).astype(float), loss="poisson", **options)
+    assert np.median(np.abs(run.predict(x) / rate - 1)) < 0.1
+
+
+def test_a_probability_near_0_keeps_its_digits():
+    """−log(1 − σ(20)) is 20 and not that of the smallest number."""
+    loss = losses.binary_cross_entropy()
+    outputs, labels = jnp.array([[20.0], [-20.0], [0.3]]), jnp.array([0, 1, 1])
+    shares = np.asarray(loss.predict(outputs))
+    np.testing.assert_allclose(
+        -np.log(of_class(shares, labels)), loss.per_example(outputs, labels), rtol=1e-5
+    )
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def huber(outputs, targets):
+    """A loss of one's own that has the name of one of Downslope's."""
+    return jnp.abs(outputs[:, 0] - targets) ** 3
+
+
+def test_a_loss_of_ones_own_may_be_called_as_one_of_ours(tmp_path):
+    x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
+    data, out = (x, x[:, 0] ** 2), tmp_path / "run"
+    ds.train(*data, loss=huber, epochs=1, out=out, quiet=True)
+    assert '"loss": "own: huber"' in (out / "config.json").read_text()
+    with pytest.raises(OptionError, match="loss was your own; pass the same loss again"):
+        ds.train(*data, resume=out)

@@ -41,7 +41,7 @@ class Loss:
         one_logit: one output for two classes, instead of one output per class.
         options: its numbers, by name, for the record.
         standardise: whether regression targets are brought to mean 0 and variance 1 before training;
-            not for losses that need the target's own scale (counts).
+            where 0 means something (counts), they are only divided by their mean.
         is_own: whether it is a function of the user's, whatever its name.
     """
 

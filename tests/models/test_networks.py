@@ -274,3 +274,11 @@ def test_counts_of_columns():
 def test_an_unknown_activation_is_refused_with_the_nearest():
     with pytest.raises(OptionError, match="Did you mean 'relu'"):
         activation_by_name("rely")
+
+
+def test_codes_of_no_level_begin_in_the_middle_of_the_levels():
+    architecture = Architecture("mlp", Columns(1, (40,)), 2, (8,))
+    params, _ = architecture.build().init(jax.random.key(0), None)
+    table = np.asarray(params["input"]["embeddings"][0]["embedding"])
+    np.testing.assert_array_equal(table[:2], 0)
+    assert np.all(np.abs(table[2:]).max(axis=1) > 0.01)

@@ -22,6 +22,16 @@ def noise(n, level, seed=0):
     return level * np.exp(0.3 * np.random.default_rng(seed).normal(size=n))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_losses_that_start_near_0_may_be_of_either_sign(seed):
+    losses = 1e-6 * np.random.default_rng(seed).normal(size=4000)
+    assert Watch(0.0).see(losses) is None
+    assert Watch(1e-8).see(losses - np.linspace(0, 1e-6, 4000)) is None
+    growing = losses + 1e-9 * 1.05 ** np.arange(4000).clip(0, 500)
+    assert Watch(0.0).see(growing) is not None
+    assert Watch(1e-9).see(np.append(1e-9, np.abs(losses) + 1e-4)) is not None
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_healthy_losses_are_left_alone(seed):
     falling = noise(3000, 1.0, seed) * np.linspace(2, 0.1, 3000)

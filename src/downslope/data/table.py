@@ -12,6 +12,7 @@ and a missing cell is a null in all of them, never a NaN and never a text such a
 types (lists, structs, bytes) are held too, but can only be dropped.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -134,7 +135,7 @@ def list_names(names: list[str]) -> str:
 
 def check_unique(names: list[str], source: str, hint: str = "") -> None:
     """Raise `DataError` if two columns have the same name."""
-    repeated = list(dict.fromkeys(name for name in names if names.count(name) > 1)) if _repeats(names) else []
+    repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         places = [str(i + 1) for i, name in enumerate(names) if name == repeated[0]]
         others = f", and {len(repeated) - 1} more names repeat" if len(repeated) > 1 else ""
@@ -142,10 +143,6 @@ def check_unique(names: list[str], source: str, hint: str = "") -> None:
             f"{source}: duplicate column name '{repeated[0]}' (columns {', '.join(places)}{others}); "
             f"give every column its own name{hint}"
         )
-
-
-def _repeats(names: list[str]) -> bool:
-    return len(set(names)) != len(names)
 
 
 def _is_number(text: str) -> bool:

@@ -57,6 +57,9 @@ def with_groups(rule: Rule | optax.GradientTransformation, groups: Sequence[Grou
     >>> rule.direction(params, rule.init(params), params)[0]
     {'body': Array([0., 0.], dtype=float32), 'head': Array([10., 10.], dtype=float32)}
     """
+    for group in groups:
+        if not isinstance(group, Group):
+            raise OptionError(f"with_groups takes a list of Group(pattern, …), got {group!r} among them")
     default = as_rule(rule)
     members = [*groups, Group("*")]
     rules = [_rule_of(group, default) for group in members]

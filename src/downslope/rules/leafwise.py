@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from downslope.errors import OptionError
+
 PyTree = Any
 
 
@@ -52,8 +54,13 @@ def zeros(params: PyTree) -> PyTree:
 
 
 def working_dtype(leaf: Any) -> Any:
-    """Return the dtype of `leaf`, but float32 for float16 and bfloat16."""
+    """Return the dtype of `leaf`, but float32 for float16 and bfloat16; OptionError for other numbers."""
     dtype = jnp.result_type(leaf)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise OptionError(
+            f"a rule steps in floating-point arrays, but a leaf of the params is {dtype.name}: leave whole "
+            "numbers out or freeze them (with_groups); hold complex ones as two arrays, real and imaginary"
+        )
     return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
 
 

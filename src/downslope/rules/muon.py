@@ -110,6 +110,8 @@ def muon(
         matrix_grads, other_grads = split(grads, of_leaf, 2)
 
         def update(g, m):
+            if g.ndim != 2:
+                raise OptionError(f"muon: hidden must choose matrices, but chose an array of shape {g.shape}")
             m = momentum * m + (1 - momentum) * g
             n = momentum * m + (1 - momentum) * g if nesterov else m
             return _scale(scale, *g.shape) * orthogonalized(n, newton_schulz_steps, eps), m

@@ -14,12 +14,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from downslope.errors import OptionError
+from downslope.rules.ranges import POSITIVE, checked
 
 Params = Any
 RuleState = Any
+
+TRANSFORMATION = "optax-transformation"  # the name of one of gradients, which is no rule by itself
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,25 @@ class Rule:
     schedule: str = "cosine"
     needs_step_size: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `pickle` make the rule again from its name; TypeError for what no name describes."""
+        return _made_again, (self.name, _described(self))
+
     def as_optax(self, learning_rate: float | optax.Schedule) -> optax.GradientTransformationExtraArgs:
         """Return this rule as an Optax transformation, whose updates are *added*: −learning_rate · direction.
 
         Its `update` always needs the params: ``update(grads, state, params)``. The loss, for a rule that
-        reads it, is Optax's extra argument ``value``.
+        reads it, is Optax's extra argument ``value``. Where the rule has `evaluated` weights, they are
+        ``rule.evaluated(params, state[1])``: the state is (step, that of the rule).
 
         Args:
-            learning_rate: a number, or an Optax schedule (step → number).
+            learning_rate: a number > 0, or an Optax schedule (step → number).
+
+        Raises:
+            OptionError: the learning rate is none of these.
         """
+        if not callable(learning_rate) and not hasattr(learning_rate, "dtype"):
+            checked("as_optax", learning_rate=(learning_rate, POSITIVE))
 
         def init(params: Params) -> tuple[jax.Array, RuleState]:
             return jnp.zeros([], jnp.int32), self.init(params)
@@ -83,7 +97,8 @@ class Rule:
 def chain(*rules: Rule | optax.GradientTransformation) -> Rule:
     """Return the rules one after the other: the direction of each is the gradient of the next.
 
-    Name, default learning rate, schedule and evaluated weights are those of the last.
+    Name, default learning rate, schedule and evaluated weights are those of the last that is more than a
+    transformation of gradients, such as Optax's `clip` or `add_decayed_weights`.
 
     >>> from downslope.rules import adam, chain, sgd
     >>> chain(sgd(), adam()).learning_rate == adam().learning_rate
@@ -92,7 +107,9 @@ def chain(*rules: Rule | optax.GradientTransformation) -> Rule:
     if not rules:
         raise OptionError("chain needs at least one rule, such as chain(clip_by_global_norm(1.0), adam())")
     links = tuple(as_rule(rule) for rule in rules)
-    last = links[-1]
+    whole = [place for place, link in enumerate(links) if link.name != TRANSFORMATION]
+    place_of_last = whole[-1] if whole else -1
+    last = links[place_of_last]
 
     def init(params):
         return tuple(link.init(params) for link in links)
@@ -105,7 +122,7 @@ def chain(*rules: Rule | optax.GradientTransformation) -> Rule:
         return grads, tuple(states)
 
     def evaluated(params, state):
-        return params if last.evaluated is None else last.evaluated(params, state[-1])
+        return params if last.evaluated is None else last.evaluated(params, state[place_of_last])
 
     return replace(
         last,
@@ -120,10 +137,13 @@ def chain(*rules: Rule | optax.GradientTransformation) -> Rule:
 def from_optax(transformation: optax.GradientTransformation, name: str = "optax") -> Rule:
     """Return an Optax transformation as a rule.
 
-    Optax puts the learning rate and the minus sign inside, so the step size that fits is 1, and a
-    schedule multiplies the learning rate that is already there.
+    Optax's updates are added. An optimizer has the learning rate and the minus sign inside, so the step size
+    that fits is 1, and a schedule multiplies the learning rate that is already there. A transformation of
+    gradients, such as `optax.clip`, has neither, and its sign is kept; the two are told apart by what they
+    make of a gradient.
     """
     extended = optax.with_extra_args_support(transformation)
+    goes_uphill = _goes_uphill(extended)
 
     def direction(grads, state, params, *, loss=None, **context):
         try:
@@ -135,9 +155,30 @@ def from_optax(transformation: optax.GradientTransformation, name: str = "optax"
                 f"this Optax transformation asks for more than gradient, params and loss ({error}); "
                 "use a rule of Downslope's, such as downslope.lbfgs() for L-BFGS"
             ) from None
-        return jax.tree.map(jnp.negative, updates), state
+        return updates if goes_uphill else jax.tree.map(jnp.negative, updates), state
 
+    name = TRANSFORMATION if goes_uphill and name == "optax" else name
     return Rule(name, extended.init, direction, learning_rate=1.0, schedule="constant")
+
+
+def _goes_uphill(transformation: optax.GradientTransformationExtraArgs) -> bool:
+    """Return whether the first updates that are not 0 point along the gradient; False if there are none."""
+    gradient, params = jnp.array([[1.0, 2.0], [3.0, 5.0]]), jnp.ones((2, 2))
+
+    @jax.jit
+    def along() -> jax.Array:
+        state, found = transformation.init(params), []
+        for _ in range(3):  # a learning rate that is warmed up begins with 0
+            updates, state = transformation.update(gradient, state, params, value=jnp.ones([]), grad=gradient)
+            found.append(jnp.sum(updates * gradient))
+        return jnp.stack(found)
+
+    try:
+        with jax.ensure_compile_time_eval():
+            signs = np.sign(along())
+    except Exception:  # masks and labels of the params that it is made for, or other arguments
+        return False
+    return bool(signs[signs != 0][:1] > 0)
 
 
 def as_rule(rule: Rule | optax.GradientTransformation) -> Rule:
@@ -146,7 +187,28 @@ def as_rule(rule: Rule | optax.GradientTransformation) -> Rule:
         return rule
     if isinstance(rule, optax.GradientTransformation):
         return from_optax(rule)
+    if isinstance(rule, optax.MultiSteps):
+        raise OptionError("a rule may not be optax.MultiSteps itself; pass its .gradient_transformation()")
     raise OptionError(
         f"a rule must be made by Downslope, such as downslope.adam(), or be an Optax GradientTransformation; "
         f"got {type(rule).__name__}"
     )
+
+
+def _described(rule: Rule) -> dict[str, Any]:
+    """Return the hyperparameters that make a rule of the registry again."""
+    try:
+        again = _made_again(rule.name, rule.hyperparameters)
+    except OptionError:
+        again = None
+    if again is None or again.direction.__code__ is not rule.direction.__code__:
+        raise TypeError(
+            f"the rule '{rule.name}' cannot be pickled: it is not one of Downslope's, but made of others"
+        )
+    return rule.hyperparameters
+
+
+def _made_again(name: str, hyperparameters: dict[str, Any]) -> Rule:
+    from downslope.rules.registry import rule_by_name  # which knows all rules, and so imports this file
+
+    return rule_by_name(name, **hyperparameters)

@@ -40,6 +40,7 @@ SPREADS = 3.0  # how far outside, in units of the range of the recent levels
 LOST = 0.5  # and: how much of what the descent had gained is lost
 RELATIVE = 0.1  # and: how large the rise is, next to the level
 ABOVE_START = 2.0  # or: how far above the loss of the start, next to it
+NOISY = 4.0  # and: next to how much the losses of batches differ, for a loss that starts near 0
 OFTEN = 3  # or: how many of the recent blocks were that far above it, without their highest losses
 TRIMMED = 2  # so many of them: an outlier among the rows is no divergence
 RETURN = 3  # or: so many blocks, from the first that far above, without having come back
@@ -107,6 +108,8 @@ class Watch:
         home: the loss that it must come back to.
         strayed: whether it ever rose so far.
         silent: steps since all rows get the same answer.
+        noise: from the lower quartile of the first block's losses to their median; 0 where these all were
+            higher than the start already, None where it is not over.
     """
 
     start: float
@@ -118,6 +121,7 @@ class Watch:
     home: float = 0.0
     strayed: bool = False
     silent: int = 0
+    noise: float | None = None
 
     def see(self, losses: np.ndarray) -> Trouble | None:
         """Look at the losses of some more steps, float64 (steps,); those that are not finite are skipped."""
@@ -126,8 +130,11 @@ class Watch:
         if self.finite == 0 and len(seen):  # with dropout, what training sees may start above `start`
             self.start = max(self.start, float(seen[0]))
         self.finite += len(seen)
-        waiting = len(self.pending)
-        blocks, rest = _cut(np.concatenate([self.pending, seen]))
+        waiting, seen = len(self.pending), np.concatenate([self.pending, seen])
+        if self.noise is None and len(seen) >= BLOCK:
+            lower, median = np.quantile(seen[:BLOCK], [0.25, 0.5])
+            self.noise = float(median - lower) if lower <= self.start else 0.0
+        blocks, rest = _cut(seen)
         self.pending = rest.tolist()
         for number, (level, mean) in enumerate(blocks, start=1):
             self._follow(level, mean)
@@ -195,7 +202,7 @@ class Watch:
 
     @property
     def _far_above_start(self) -> float:
-        return self.start + ABOVE_START * abs(self.start)
+        return self.start + max(ABOVE_START * abs(self.start), NOISY * (self.noise or 0.0))
 
     @property
     def is_calm(self) -> bool:

@@ -85,7 +85,8 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
         encoding = Encoding.fit(used, target=target, task=options.task, rows=parts.train)
     loss = _loss(options, encoding)
     if not loss.standardise:
-        encoding = replace(encoding, labels=replace(encoding.labels, mean=0.0, std=1.0))
+        scale = encoding.labels.mean if encoding.labels.mean > 0 else 1.0
+        encoding = replace(encoding, labels=replace(encoding.labels, mean=0.0, std=scale))
     whole = encode(encoding, used)
     _check_counts(loss, encoding, used.name, whole.targets)
     train_codes = np.asarray(whole.targets)[parts.train] if encoding.classes else np.zeros(0, int)
@@ -102,7 +103,9 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
         rows[name] = rows[name]._replace(weights=heard if heard.any() else np.ones_like(heard))
     if options.test is not None:
         test, test_y = options.test if isinstance(options.test, tuple) else (options.test, None)
-        rows["test"] = encode(encoding, read_rows(test, test_y, options, encoding))
+        held_out = read_rows(test, test_y, options, encoding)
+        rows["test"] = encode(encoding, held_out)
+        _check_counts(loss, encoding, held_out.name, rows["test"].targets)
     return Prepared(
         used.name,
         _fingerprint(data, table),
