@@ -62,6 +62,13 @@ def test_the_grid_widens_towards_a_best_beyond_its_edge(factor):
     assert len(chosen.record["arms"]) > 7
 
 
+@pytest.mark.parametrize("gain", [1e-6, 1.0])
+def test_it_widens_downwards_only_for_a_gain_that_is_no_luck(gain):
+    chosen = Race(made_up(lambda rate, steps: 20 + gain * math.log(rate), spread=3.0), 0.01, 4000).run()
+    rates = [arm["learning_rate"] for arm in chosen.record["arms"]]
+    assert (min(rates) < grid(0.01)[0]) == (gain == 1.0)
+
+
 def test_hard_rows_cancel_and_noise_ties():
     """A gap of 0.1 is clear beside rows that differ by 3, if they differ alike; not if each has its own."""
     clear = Race(made_up(valley(0.09), noise=3.0), 0.01, 2000).run()
@@ -124,14 +131,14 @@ def test_where_no_trunk_goes_on_the_choice_may_lie_between_arms():
 
 @pytest.mark.parametrize("flat", [lambda rate: rate < 0.004, lambda rate: rate > 0.02])
 def test_ties_above_and_below_the_rules_own(flat):
-    """Among those that nothing tells apart the choice is nearer to the rule's own than their middle is."""
+    """Among those that nothing tells apart the choice is no farther from the rule's own than their middle."""
     chosen = Race(made_up(lambda rate, steps: 1.0 if flat(rate) else 9.0), 0.01, 2000).run()
     tied = [arm["learning_rate"] for arm in chosen.record["arms"] if arm["fate"] in ("tied", "chosen")]
     assert all(flat(rate) for rate in tied)
     far, middle = (
         abs(math.log(rate / 0.01)) for rate in (chosen.learning_rate, math.sqrt(tied[0] * tied[-1]))
     )
-    assert far < middle
+    assert far < middle + 0.01  # rates have two digits
 
 
 def test_arms_that_diverge_are_dropped_at_once():
@@ -185,8 +192,8 @@ def test_the_budget_is_kept(budget, loss_of):
 
 
 def test_it_can_be_interrupted_anywhere():
-    for calls in range(1, 20):
-        assert Race(made_up(lambda rate, steps: 1.0, interrupt_after=calls), 0.01, 2000).run() is None
+    for calls in range(1, 14):
+        assert Race(made_up(valley(0.01 / 90), interrupt_after=calls), 0.01, 2000).run() is None
 
 
 @pytest.mark.parametrize("arms", [1, 3, 6])

@@ -219,14 +219,20 @@ class Race:
         return float(np.average(losses, weights=self.trials.weights))
 
     def _beyond_the_edge(self) -> float | None:
-        """Return the learning rate to add where the best arm is at an end of the grid, or all diverged."""
+        """Return the learning rate to add where the best arm is at an end of the grid, or all diverged.
+
+        Below the grid only where the best is told apart from the next: steps that are too small to matter all
+        tie, however few rows there are.
+        """
         best, rates = self.best, [arm.learning_rate for arm in self.arms]
         added = len(self.arms) - ARMS
         if added >= MOST_WIDENED or self.steps + self.steps / len(self.arms) > self.budget:
             return None
         stride = FACTOR if added == 0 else FACTOR**2  # whoever is far away is found in long strides
         if best is None or best.learning_rate == rates[0]:
-            return rounded(rates[0] / stride)
+            next_one = self.arms[1]
+            is_luck = best is not None and next_one.fate == "running" and self._is_close(next_one, best)
+            return None if is_luck else rounded(rates[0] / stride)
         return rounded(rates[-1] * stride) if best.learning_rate == rates[-1] else None
 
     def _affordable(self, age: int) -> bool:
