@@ -1,5 +1,6 @@
 """The choice of a rate, on losses that are functions of the rate."""
 
+import dataclasses
 import math
 
 import pytest
@@ -110,3 +111,15 @@ def test_where_nothing_diverges_too_large_still_ends():
     assert choice is not None
     found = rates.too_large(trainer(valley(0.1)), choice.trials, choice.rate)
     assert found == pytest.approx(3.16 * rates.STEP**rates.MOST_MORE, rel=0.02)
+
+
+def test_few_rows_that_are_all_easy_do_not_decide():
+    """The larger the rate the lower the loss of the few rows, and the worse where it is wrong."""
+
+    def tried(rate):
+        run = ArmRun(0, rate, [0, 1], [0.0, 1.0], [0.0, 0.1], [1.0, 0.1 / rate], cautious=0.1 / rate + rate)
+        assert run.judged > run.lowest
+        return run
+
+    assert rates.choose_rate(tried, 0.3).rate == 0.3
+    assert rates.choose_rate(lambda rate: dataclasses.replace(tried(rate), cautious=None), 0.3).rate > 3

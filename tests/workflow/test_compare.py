@@ -92,8 +92,9 @@ def test_the_chosen_rate_is_the_lowest_of_two_seeds_and_its_runs_are_the_first(c
         found = [trial for trial in arm["trials"] if trial["second_loss"] is not None]
         best = min(found, key=lambda trial: trial["validation_loss"] + trial["second_loss"])
         assert arm["learning_rate"] == best["learning_rate"]
-        lowest = [min(run["losses"]) for run in arm["runs"][:2]]
-        assert lowest == [best["validation_loss"], best["second_loss"]]
+        judged = [run["cautious"] for run in arm["runs"][:2]]
+        assert judged == [best["validation_loss"], best["second_loss"]]
+        assert all(run["cautious"] > min(run["losses"]) for run in arm["runs"])  # one row more, that is wrong
         assert [run["learning_rate"] for run in arm["runs"]] == [arm["learning_rate"]] * 3
 
 

@@ -37,6 +37,8 @@ class ArmRun:
         losses: (points,), validation loss.
         diverged: see `has_diverged`. A search keeps the best it has seen, so it cannot diverge.
         metrics: of the kept weights, the best on the validation rows, on held-out rows; None: diverged.
+        cautious: the loss of the kept weights if there were one validation row more, on which they are wrong
+            (see `tuning.race`): few rows can all be easy. None: as the lowest.
     """
 
     seed: int
@@ -47,6 +49,12 @@ class ArmRun:
     losses: list[float]
     diverged: bool = False
     metrics: dict[str, float] | None = None
+    cautious: float | None = None
+
+    @property
+    def judged(self) -> float:
+        """What its rate is chosen by: the cautious loss, or the lowest; infinite where the run diverged."""
+        return self.lowest if self.diverged or self.cautious is None else self.cautious
 
     @property
     def lowest(self) -> float:
@@ -64,9 +72,9 @@ class Arm:
         batch_size: rows per gradient, or per loss of a search.
         learning_rate: chosen or given; of a search, the radius of its box.
         trials: the rates that were tried, ascending, each with its ``learning_rate``, its
-            ``validation_loss`` from the first seed, whether it was ``confirmed`` by a run from the
-            second, and that one's ``second_loss``; None in place of a loss: diverged. Empty where the rate
-            was given.
+            ``validation_loss`` from the first seed (as `ArmRun.judged`), whether it was ``confirmed`` by a
+            run from the second, and that one's ``second_loss``; None in place of a loss: diverged. Empty
+            where the rate was given.
         note: what else there is to say about it.
         runs: one for each seed.
     """

@@ -3,8 +3,9 @@
 Seven rates, half a power of ten apart, around the rule's own default; and more on the side where the best
 of them is the outermost, until it is not: all from the first seed. The best three of them run from the
 second seed too, and the lowest mean validation loss wins, for the best rate of one seed may stand at the
-edge of a cliff. A trial is a whole run, not a shortened one: short trials prefer rates that are too
-small in the long run (Wu et al. 2018, "Understanding Short-Horizon Bias in Stochastic Meta-Optimization",
+edge of a cliff. Few validation rows can all be easy, so one more is counted, on which the weights are
+wrong. A trial is a whole run, not a shortened one: short trials prefer rates that are too small in the
+long run (Wu et al. 2018, "Understanding Short-Horizon Bias in Stochastic Meta-Optimization",
 https://arxiv.org/abs/1803.02021).
 """
 
@@ -37,15 +38,6 @@ class Choice(NamedTuple):
     trials: list[dict[str, Any]]
 
 
-def ladder(default: float) -> list[float]:
-    """Return the rates to begin with, ascending.
-
-    >>> ladder(0.1)[0], ladder(0.1)[3], ladder(0.1)[-1]
-    (0.00316, 0.1, 3.16)
-    """
-    return [_rung(default, power) for power in range(-SIDE, SIDE + 1)]
-
-
 def choose_rate(try_rate: Try, default: float, confirm: Try | None = None) -> Choice | None:
     """Return the best of the rates around `default`; None where it was interrupted.
 
@@ -71,7 +63,7 @@ def choose_rate(try_rate: Try, default: float, confirm: Try | None = None) -> Ch
         if not try_power(best - 1 if best == min(runs) else best + 1):
             return None
     again: dict[int, ArmRun] = {}
-    for power in sorted(runs, key=lambda power: (runs[power].lowest, power))[:MOST_ASKED]:
+    for power in sorted(runs, key=lambda power: (runs[power].judged, power))[:MOST_ASKED]:
         if confirm is None or sum(not run.diverged for run in again.values()) == CONFIRMED:
             break
         run = confirm(_rung(default, power))
@@ -79,7 +71,7 @@ def choose_rate(try_rate: Try, default: float, confirm: Try | None = None) -> Ch
             return None
         again[power] = run
     both = {power: [runs[power], run] for power, run in again.items()} or {p: [r] for p, r in runs.items()}
-    best = min(both, key=lambda power: (sum(run.lowest for run in both[power]), runs[power].lowest, power))
+    best = min(both, key=lambda power: (sum(run.judged for run in both[power]), runs[power].judged, power))
     return Choice(_rung(default, best), both[best], trials(list(runs.values()), list(again.values())))
 
 
@@ -108,7 +100,7 @@ def trials(runs: list[ArmRun], again: list[ArmRun]) -> list[dict[str, Any]]:
     seconds = {run.learning_rate: run for run in again}
 
     def loss(run: ArmRun | None) -> float | None:
-        return None if run is None or run.diverged else run.lowest
+        return None if run is None or run.diverged else run.judged
 
     def trial(run: ArmRun) -> dict[str, Any]:
         second = seconds.get(run.learning_rate)
@@ -126,7 +118,7 @@ def _best(runs: dict[int, ArmRun]) -> int:
     """Return the power with the lowest loss; of equals, and where all diverged, the smallest."""
 
     def key(power: int) -> Any:
-        return runs[power].lowest, power
+        return runs[power].judged, power
 
     return min(runs, key=key)
 

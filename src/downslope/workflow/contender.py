@@ -23,6 +23,7 @@ from downslope.report.dimensions_figure import ten_to
 from downslope.rules.rule import Rule
 from downslope.study import bruteforce
 from downslope.study.compare import ArmRun, has_diverged
+from downslope.training.choosing import exchanged
 from downslope.training.compiling import jit_steps
 from downslope.training.devices import ONE_DEVICE
 from downslope.training.evaluate import cut, evaluate, evaluation_size, even_part, make_evaluation
@@ -39,6 +40,7 @@ from downslope.workflow.prepare import take
 from downslope.workflow.problem import named_schedule
 
 MEASUREMENTS = 60  # of the validation rows in one run, beside that of the start
+MANY_ROWS = 2000  # to validate on: one more, on which the weights are wrong, would say nothing
 PROBE_SECONDS = 0.2  # how long a contender is run to learn how long its steps take
 
 Stop = Callable[[], bool]
@@ -87,6 +89,7 @@ class Ground:
         self.train = jax.device_put(self.rows["train"])
         self._size = evaluation_size(self.rows["validation"])
         self._cut = {split: cut(self.rows[split], self._size) for split in {"validation", self.held_out}}
+        self._wrong = exchanged(self.rows["validation"])
         self._example = jax.tree.map(lambda array: array[:1], self.rows["train"].inputs)
         self._init = jax.jit(lambda seed, x: self.model.init(run_key(seed, "initial weights"), x))
 
@@ -97,6 +100,14 @@ class Ground:
     def loss_of(self, split: str, params: Any, model_state: Any) -> float:
         """Return the mean loss of the rows of a split."""
         return self._measured(split, params, model_state).loss
+
+    def cautious_loss(self, loss: float, params: Any, model_state: Any) -> float:
+        """Return the validation loss, if there were one row more, on which the weights are wrong."""
+        n_rows = len(self._wrong.weights)
+        if n_rows > MANY_ROWS:
+            return loss
+        wrong = evaluate(self.evaluation, params, model_state, cut(self._wrong, self._size), n_rows)
+        return (n_rows * loss + wrong.loss) / (n_rows + 1)
 
     def metrics(self, params: Any, model_state: Any) -> dict[str, float]:
         """Return loss and metrics of the held-out rows, those that are numbers."""
@@ -157,9 +168,12 @@ class _Notebook:
 
     def run(self, seed: int, rate: float, diverged: bool) -> ArmRun:
         """Return the run as it stands."""
-        metrics = None if diverged or self._kept is None else self._ground.metrics(*self._kept)
+        metrics = cautious = None
+        if not diverged and self._kept is not None:
+            metrics = self._ground.metrics(*self._kept)
+            cautious = finite_or_none(self._ground.cautious_loss(self._lowest, *self._kept))
         columns = self.steps, self.passes, self.seconds, self.losses
-        return ArmRun(seed, rate, *columns, diverged=diverged, metrics=metrics)
+        return ArmRun(seed, rate, *columns, diverged=diverged, metrics=metrics, cautious=cautious)
 
 
 class RuleContender:
