@@ -158,6 +158,26 @@ def test_numbers_and_truths_are_matched_by_meaning():
     assert missing.tolist() == [[0, np.float32(2 / 3)]]
 
 
+def test_a_dash_is_missing_where_training_had_numbers_and_a_text_where_it_had_texts():
+    day = datetime.date(2024, 1, 1)
+    encoding = fit(
+        make(
+            x=[1.0, None, 3.0],
+            b=[True, None, False],
+            d=[day, None, day.replace(day=9)],
+            c=["-", "a", "-"],
+            y=[1.0, 2.0, 4.0],
+        )
+    )
+    assert "c=-" in encoding.feature_names
+    expected = encoding.encode_inputs(
+        make(x=[None, 3.0], b=[None, True], d=[None, day], c=["-", "-"])
+    ).dense.tolist()
+    for dash in ("-", "n.a."):
+        new = make(x=[dash, "3"], b=[dash, "true"], d=[dash, str(day)], c=["-", "-"])
+        assert encoding.encode_inputs(new).dense.tolist() == expected
+
+
 def test_dates_arrive_as_dates_moments_or_text():
     days = [datetime.date(2023, 1, 1) + datetime.timedelta(days=37 * i) for i in range(20)]
     encoding = fit(make(d=days, y=np.arange(20.0)))

@@ -112,6 +112,10 @@ BAD_NEW = [
         "n.csv: column 'age' should hold numbers, but row 2 holds 'old'; leave a cell empty",
     ),
     (
+        {"age": ["-", "old"]},
+        "n.csv: column 'age' should hold numbers, but row 2 holds 'old'; leave a cell empty",
+    ),
+    (
         {"age": ["a" * 50, "b"]},
         f"n.csv: column 'age' should hold numbers, but row 1 holds '{'a' * 39}…' (and 1 other row the like)",
     ),

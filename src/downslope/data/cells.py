@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from downslope.data.typed import settle
+from downslope.data.typed import beside_numbers, settle
 from downslope.errors import DataError
 
 _TRUTHS = {
@@ -31,7 +31,7 @@ def numbers(column: pa.ChunkedArray, name: str, source: str) -> np.ndarray:
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if pa.types.is_string(kind):
-        column = settle(column, parse=True)
+        column = settle(beside_numbers(column), parse=True)
         if pa.types.is_string(column.type):
             raise _wrong(column, name, source, "numbers", _is_finite_number)
         return numbers(column, name, source)
@@ -56,6 +56,8 @@ def truths(column: pa.ChunkedArray, name: str, source: str) -> np.ndarray:
     """
     if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
         return numbers(column, name, source)
+    if pa.types.is_string(column.type):
+        column = beside_numbers(column)
     places, distinct = codes_of(column)
     meant = [_TRUTHS.get(str(value).lower()) for value in distinct]
     if None in meant:
@@ -71,7 +73,7 @@ def moments(column: pa.ChunkedArray, name: str, source: str) -> np.ndarray:
         DataError: a cell is not a date.
     """
     if pa.types.is_string(column.type):
-        column = settle(column, parse=True)
+        column = settle(beside_numbers(column), parse=True)
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.datetime64("NaT", "us"))

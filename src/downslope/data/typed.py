@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "?")
-# Python prints a missing value as "None", but "None" is also a category that people write. It
-# counts as missing only where it stands in the way of a number or a date.
-_MISSING_UNLESS_TEXT = ("None", "none")
+# Python prints a missing value as "None" and people write "-", but both may be categories too. These
+# count as missing only where all other cells of the column are numbers, truth values or dates.
+_MISSING_UNLESS_TEXT = ("None", "none", "n.a.", "N.A.", "-", "--")
 
 TEXT = pa.string()
 TIMESTAMP = pa.timestamp("us")
@@ -91,13 +91,18 @@ def _null_where_in(column: pa.ChunkedArray, markers: tuple[str, ...]) -> pa.Chun
     return pc.if_else(found, pa.scalar(None, TEXT), column)
 
 
+def beside_numbers(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of text with those cells null that, beside numbers, truths or dates, are missing."""
+    return _null_where_in(text, _MISSING_UNLESS_TEXT)
+
+
 def _clean(text: pa.ChunkedArray) -> pa.ChunkedArray:
     return _null_where_in(pc.utf8_trim_whitespace(text), MISSING)
 
 
 def _parse(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the column in the first type that fits every cell; text fits always."""
-    candidate = _null_where_in(text, _MISSING_UNLESS_TEXT)
+    candidate = beside_numbers(text)
     beginning = candidate.slice(0, _TRIED_FIRST)
     for convert in (_to_int, _to_float, _to_bool, _to_date, _to_timestamp, _to_utc, _to_seconds):
         try:
