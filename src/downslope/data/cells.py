@@ -129,6 +129,12 @@ def _meaning(value: Any) -> Any:
     return number if math.isfinite(number) else text
 
 
+def short(value: Any) -> str:
+    """Return a cell as one line of at most 40 characters, for a message."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
 def _wrong(column: pa.ChunkedArray, name: str, source: str, expected: str, is_right: Any) -> DataError:
     places, distinct = codes_of(column)
     wrong = np.array([*(not is_right(value) for value in distinct), False])
@@ -138,7 +144,7 @@ def _wrong(column: pa.ChunkedArray, name: str, source: str, expected: str, is_ri
     more = f" (and {others} the like)" if rows.size > 1 else ""
     return DataError(
         f"{source}: column '{name}' should hold {expected}, but row {row + 1} holds "
-        f"'{_short(column[row].as_py())}'{more}; leave a cell empty where the value is unknown"
+        f"'{short(column[row].as_py())}'{more}; leave a cell empty where the value is unknown"
     )
 
 
@@ -152,11 +158,6 @@ def _is_finite_number(value: Any) -> bool:
 def _is_date(value: Any) -> bool:
     cell = settle(pa.chunked_array([pa.array([str(value)])]), parse=True)
     return pa.types.is_date(cell.type) or pa.types.is_timestamp(cell.type)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _cells(n: int, what: str) -> str:

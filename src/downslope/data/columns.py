@@ -1,7 +1,7 @@
 """Which transform a column gets, and the two that need no values: `Presence` and `Ignored`."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from downslope.data.categories import ONE_HOT_LIMIT, Embedded, OneHot, fit_categ
 from downslope.data.dates import Date, fit_date
 from downslope.data.fields import damaged, parse_fields
 from downslope.data.numeric import Number, Truth, fit_number, fit_truth
+from downslope.data.spelling import misread
 from downslope.data.table import Table
 
 _MIN_ROW_NUMBERS = 10  # fewer consecutive numbers may well be chance
@@ -86,6 +87,7 @@ def fit_column(table: Table, name: str, rows: np.ndarray) -> Transform:
 
 def _fit_text(name: str, column: pa.ChunkedArray, rows: np.ndarray) -> Transform:
     places, distinct = cells.codes_of(column)
+    reason = misread(places, distinct)
     places = places[rows]
     missing = places < 0
     n_present = int((~missing).sum())
@@ -93,11 +95,14 @@ def _fit_text(name: str, column: pa.ChunkedArray, rows: np.ndarray) -> Transform
     if n_distinct > ONE_HOT_LIMIT and 2 * n_distinct > n_present:
         looks = f"{n_distinct} distinct texts in {n_present} rows look like an identifier or free text"
         if missing.any():
-            return Presence(name, f"only whether it is missing is used: {looks}")
-        return Ignored(name, f"ignored: {looks}")
+            return Presence(name, f"only whether it is missing is used: {reason or looks}")
+        return Ignored(name, f"ignored: {reason or looks}")
     if n_distinct == n_present > 1 and not missing.any():
-        return Ignored(name, "ignored: a different text in every training row")
-    return fit_category(name, places, distinct) or _constant(name, missing)
+        return Ignored(name, f"ignored: {reason or 'a different text in every training row'}")
+    category = fit_category(name, places, distinct)
+    if category is None:
+        return _constant(name, missing)
+    return replace(category, note="; ".join(filter(None, (reason, category.note))))
 
 
 def _constant(name: str, missing: np.ndarray) -> Presence | Ignored:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from downslope.data import cells
 from downslope.data.fields import check, damaged
+from downslope.data.spelling import nearly_numbers
 from downslope.data.table import Table, list_names
 from downslope.errors import DataError, OptionError
 
@@ -118,7 +119,9 @@ def fit_target(table: Table, name: str, task: Task | None, rows: np.ndarray) -> 
         other = "regression" if inferred == "classification" else "classification"
         note += f" (--task {other} if they are {'amounts' if other == 'regression' else 'labels'})"
     if (task or inferred) == "classification":
-        return Target(name, "classification", _classes(table, column, name), 0.0, 1.0), note
+        stray = nearly_numbers(*cells.codes_of(column)) if pa.types.is_string(column.type) else ""
+        note += f"; {stray}: correct those cells to have it read as numbers" if stray else ""
+        return Target(name, "classification", _classes(table, column, name, stray), 0.0, 1.0), note
     values = _finite(column, name, table.name)
     largest = float(np.abs(values).max())
     if largest > LARGEST:
@@ -229,7 +232,7 @@ def _first_text(column: pa.ChunkedArray) -> str:
     return next((value for value in column.unique().to_pylist() if is_text(value)), "")[:40]
 
 
-def _classes(table: Table, column: pa.ChunkedArray, name: str) -> tuple[Any, ...]:
+def _classes(table: Table, column: pa.ChunkedArray, name: str, stray: str) -> tuple[Any, ...]:
     if pa.types.is_floating(column.type):
         _finite(column, name, table.name)
     labels = sorted(column.unique().to_pylist())
@@ -244,7 +247,9 @@ def _classes(table: Table, column: pa.ChunkedArray, name: str) -> tuple[Any, ...
         if pa.types.is_string(column.type):
             text = _first_text(column)
             instead = "choose another --target"
-            if any(sign.isdigit() for sign in text):
+            if stray:
+                instead = f"{stray}: correct those cells to have it read as numbers"
+            elif any(sign.isdigit() for sign in text):
                 instead = f"if '{text}' is meant as a number, write it plainly (1234.5); else {instead}"
         raise DataError(
             f"{table.name}: target '{name}' has {n} distinct values in {n_rows} rows, "
