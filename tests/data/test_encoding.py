@@ -234,11 +234,39 @@ def test_task_overrides():
     assert (encoding.labels.mean, encoding.labels.std) == (3.5, 0.5)
     assert (
         encoding.notes[0]
-        == "regression: 'y' has 2 distinct whole numbers (classification if --task were left out)"
+        == "regression: 'y' has 2 distinct whole numbers: 3, 4 (classification if --task were left out)"
     )
     assert fit(make(x=np.arange(20.0), y=[1.5, 2.5] * 10), task="classification").classes == [1.5, 2.5]
     labels = fit(make(x=np.arange(20.0), y=[True, False] * 10), task="regression").labels
     assert (labels.mean, labels.std) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (["b", "a"], "classification: 'y' has 2 distinct text values: 'a', 'b'"),
+        ([*"gfedcba"], "classification: 'y' has 7 distinct text values"),
+        (
+            [3, 1, 2],
+            "classification: 'y' has 3 distinct whole numbers: 1, 2, 3 "
+            "(--task regression if they are amounts)",
+        ),
+        ([True, False], "classification: 'y' has true or false"),
+        ([0.0, 1.0], "classification: 'y' has only 0 and 1"),
+        (
+            ["yes", "Yes", "no", "No"],
+            "classification: 'y' has 4 distinct text values: 'No', 'Yes', 'no', 'yes'; "
+            "'No' and 'no' differ only in case: 4 classes; unify them if they are the same",
+        ),
+        (
+            [*"gfedcbaA"],
+            "classification: 'y' has 8 distinct text values; "
+            "'A' and 'a' differ only in case: 8 classes; unify them if they are the same",
+        ),
+    ],
+)
+def test_the_note_on_the_task_names_the_classes_and_those_that_may_be_one(labels, note):
+    assert fit(make(x=np.arange(6.0 * len(labels)), y=labels * 6)).notes[0] == note
 
 
 def test_columns_may_come_in_any_order_and_be_more():

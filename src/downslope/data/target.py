@@ -16,6 +16,7 @@ from downslope.errors import DataError, OptionError
 Task = Literal["classification", "regression"]
 TASKS = ("classification", "regression")
 _MAX_WHOLE_NUMBER_CLASSES = 20
+_LISTED = 6  # distinct values that the reason for a task names
 LARGEST = 1e150  # of a target's numbers: squares of larger ones are not finite
 
 
@@ -74,19 +75,27 @@ def infer_task(column: pa.ChunkedArray) -> tuple[Task, str]:
     """
     kind = column.type
     n_rows = len(column) - column.null_count
-    n_distinct = len(column.drop_null().unique())
+    distinct = column.drop_null().unique()
+    n_distinct = len(distinct)
     if pa.types.is_string(kind):
-        return "classification", f"{n_distinct} distinct text values"
+        return "classification", f"{n_distinct} distinct text values{_listed(distinct)}"
     if pa.types.is_boolean(kind):
         return "classification", "true or false"
     if pa.types.is_integer(kind):
         few = n_distinct <= 2 or n_distinct * 5 <= n_rows
         if n_distinct <= _MAX_WHOLE_NUMBER_CLASSES and few:
-            return "classification", f"{n_distinct} distinct whole numbers"
-        return "regression", f"{n_distinct} distinct whole numbers"
-    if n_distinct == 2 and set(column.drop_null().unique().to_pylist()) == {0.0, 1.0}:
+            return "classification", f"{n_distinct} distinct whole numbers{_listed(distinct)}"
+        return "regression", f"{n_distinct} distinct whole numbers{_listed(distinct)}"
+    if n_distinct == 2 and set(distinct.to_pylist()) == {0.0, 1.0}:
         return "classification", "only 0 and 1"
-    return "regression", f"{n_distinct} distinct numbers"
+    return "regression", f"{n_distinct} distinct numbers{_listed(distinct)}"
+
+
+def _listed(distinct: pa.Array) -> str:
+    if len(distinct) > _LISTED:
+        return ""
+    values = sorted(distinct.to_pylist())
+    return ": " + ", ".join(f"'{cells.short(one)}'" if isinstance(one, str) else str(one) for one in values)
 
 
 def fit_target(table: Table, name: str, task: Task | None, rows: np.ndarray) -> tuple[Target, str]:
@@ -121,7 +130,8 @@ def fit_target(table: Table, name: str, task: Task | None, rows: np.ndarray) -> 
     if (task or inferred) == "classification":
         stray = nearly_numbers(*cells.codes_of(column)) if pa.types.is_string(column.type) else ""
         note += f"; {stray}: correct those cells to have it read as numbers" if stray else ""
-        return Target(name, "classification", _classes(table, column, name, stray), 0.0, 1.0), note
+        classes = _classes(table, column, name, stray)
+        return Target(name, "classification", classes, 0.0, 1.0), note + _same_but_for_case(classes)
     values = _finite(column, name, table.name)
     largest = float(np.abs(values).max())
     if largest > LARGEST:
@@ -137,6 +147,18 @@ def fit_target(table: Table, name: str, task: Task | None, rows: np.ndarray) -> 
     training = values[rows]
     std = float(training.std())
     return Target(name, "regression", (), float(training.mean()), std if std > 0 else 1.0), note
+
+
+def _same_but_for_case(classes: tuple[Any, ...]) -> str:
+    """Return a warning of the first two classes that may be one, spelt in two ways; "" if there are none."""
+    seen: dict[str, str] = {}
+    for label in classes:
+        if isinstance(label, str) and seen.setdefault(label.lower(), label) != label:
+            return (
+                f"; '{cells.short(seen[label.lower()])}' and '{cells.short(label)}' differ only in case: "
+                f"{len(classes)} classes; unify them if they are the same"
+            )
+    return ""
 
 
 def class_codes(table: Table, name: str, task: Task | None = None) -> np.ndarray | None:
