@@ -269,6 +269,24 @@ def test_the_note_on_the_task_names_the_classes_and_those_that_may_be_one(labels
     assert fit(make(x=np.arange(6.0 * len(labels)), y=labels * 6)).notes[0] == note
 
 
+HINT = " (--task classification if they are labels)"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "note"),
+    [
+        ([1.0, 2.0] * 6, f"regression: 'y' has 2 distinct numbers: 1.0, 2.0{HINT}"),
+        ([float(i % 7) for i in range(35)], f"regression: 'y' has 7 distinct numbers{HINT}"),
+        ([float(i % 7) for i in range(34)], "regression: 'y' has 7 distinct numbers"),
+        ([float(i % 21) for i in range(200)], "regression: 'y' has 21 distinct numbers"),
+        ([1.0, 2.5] * 6, "regression: 'y' has 2 distinct numbers: 1.0, 2.5"),
+        (list(range(60)), f"regression: 'y' has 60 distinct whole numbers{HINT}"),
+    ],
+)
+def test_numbers_that_may_be_labels_get_a_hint(numbers, note):
+    assert fit(make(x=np.arange(float(len(numbers))), y=numbers)).notes[0] == note
+
+
 def test_columns_may_come_in_any_order_and_be_more():
     table = every_kind()
     encoding = fit(table)

@@ -82,13 +82,24 @@ def infer_task(column: pa.ChunkedArray) -> tuple[Task, str]:
     if pa.types.is_boolean(kind):
         return "classification", "true or false"
     if pa.types.is_integer(kind):
-        few = n_distinct <= 2 or n_distinct * 5 <= n_rows
-        if n_distinct <= _MAX_WHOLE_NUMBER_CLASSES and few:
+        if _are_few(n_distinct, n_rows):
             return "classification", f"{n_distinct} distinct whole numbers{_listed(distinct)}"
         return "regression", f"{n_distinct} distinct whole numbers{_listed(distinct)}"
     if n_distinct == 2 and set(distinct.to_pylist()) == {0.0, 1.0}:
         return "classification", "only 0 and 1"
     return "regression", f"{n_distinct} distinct numbers{_listed(distinct)}"
+
+
+def _are_few(n_distinct: int, n_rows: int) -> bool:
+    return n_distinct <= 2 or (n_distinct <= _MAX_WHOLE_NUMBER_CLASSES and n_distinct * 5 <= n_rows)
+
+
+def _may_be_labels(column: pa.ChunkedArray) -> bool:
+    """Return whether numbers to regress on may be labels: whole ones, or decimals such as 1.0 and 2.0."""
+    if pa.types.is_integer(column.type):
+        return True
+    distinct = column.unique().to_numpy()
+    return _are_few(len(distinct), len(column)) and bool((distinct == np.floor(distinct)).all())
 
 
 def _listed(distinct: pa.Array) -> str:
@@ -124,9 +135,10 @@ def fit_target(table: Table, name: str, task: Task | None, rows: np.ndarray) -> 
     note = f"{task or inferred}: '{name}' has {reason}"
     if task is not None and task != inferred:
         note += f" ({inferred} if --task were left out)"
-    elif task is None and pa.types.is_integer(column.type):
-        other = "regression" if inferred == "classification" else "classification"
-        note += f" (--task {other} if they are {'amounts' if other == 'regression' else 'labels'})"
+    elif task is None and inferred == "classification" and pa.types.is_integer(column.type):
+        note += " (--task regression if they are amounts)"
+    elif task is None and inferred == "regression" and _may_be_labels(column):
+        note += " (--task classification if they are labels)"
     if (task or inferred) == "classification":
         stray = nearly_numbers(*cells.codes_of(column)) if pa.types.is_string(column.type) else ""
         note += f"; {stray}: correct those cells to have it read as numbers" if stray else ""
