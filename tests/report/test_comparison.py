@@ -155,6 +155,18 @@ def test_who_was_equally_fast_is_named_together():
     assert f": 0.5; {quickest} the least time: 10" in said
 
 
+def test_the_best_metric_is_that_of_the_arm_that_has_it():
+    """An arm that is seldom wrong, but then sure of it, has a higher loss than others."""
+    results = copy.deepcopy(results_of())
+    assert page.tiles(results)[0][1:] == ("91.2\N{NO-BREAK SPACE}%", "adam, test rows")
+    lion = next(arm for arm in results["arms"] if arm["name"] == "lion")
+    lion["summary"]["metric"]["median"] = 0.95
+    assert page.tiles(results)[0] == ("best accuracy", "95\N{NO-BREAK SPACE}%", "lion, test rows")
+    for arm in results["arms"]:
+        arm["summary"]["metric"]["median"] = None
+    assert page.tiles(results)[0][1] == "–"
+
+
 def test_every_colour_has_one_partner_in_the_dark():
     palettes = figures.palettes()
     assert palettes["light"].keys() == palettes["dark"].keys()

@@ -1,6 +1,7 @@
 """results.json of a comparison → tables, panels, sentences, and one self-contained page."""
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -247,8 +248,8 @@ def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         last = {row["method"]: power(row["log10"]) for row in rows if row["dimensions"] == most}
         small = f"losses, {number(most)} dimensions"
         return [(title, last[method], small) for method, title in METHODS.items()]
-    best = results["arms"][results["ranking"][0]]
     name, write = METRICS[results["metric"]]
+    best = max((results["arms"][place] for place in results["ranking"]), key=_metric)  # not the lowest loss
     passes = max(run["passes"][-1] for arm in results["arms"] for run in arm["runs"])
     runs = sum(len(arm["runs"]) for arm in results["arms"])
     tried = sum(len(arm["trials"]) for arm in results["arms"])
@@ -356,6 +357,12 @@ def _dimension_table(rows: list[dict[str, Any]]) -> Table:
 def _range(values: dict[str, Any]) -> str:
     high = "diverged" if values["high"] is None else number(values["high"])
     return ABSENT if values["low"] is None else f"{number(values['low'])} – {high}"
+
+
+def _metric(arm: dict[str, Any]) -> float:
+    """Return the median metric of an arm; below all others where it diverged."""
+    median = arm["summary"]["metric"]["median"]
+    return -math.inf if median is None else median
 
 
 def _rate(arm: dict[str, Any]) -> str:
