@@ -167,6 +167,13 @@ def test_the_best_metric_is_that_of_the_arm_that_has_it():
     assert page.tiles(results)[0][1] == "–"
 
 
+def test_a_number_is_not_torn_from_its_per_cent():
+    text = page.render_comparison(results_of(), {"seed": 0})
+    shown = re.sub(r"<(script|style).*?</\1>", "", text, flags=re.DOTALL)
+    assert "95\N{NO-BREAK SPACE}% of the way" in shown
+    assert re.findall(r"\d %", shown) == []
+
+
 def test_every_colour_has_one_partner_in_the_dark():
     palettes = figures.palettes()
     assert palettes["light"].keys() == palettes["dark"].keys()

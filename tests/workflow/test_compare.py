@@ -10,6 +10,7 @@ import pytest
 
 import downslope as ds
 from downslope.workflow import compare as module
+from downslope.workflow.compare_words import QUESTIONS
 
 SMALL = {"target": "kind", "drop": ("price",), "hidden": (8,), "batch_size": 16, "quiet": True}
 
@@ -332,3 +333,7 @@ def test_regression_is_read_by_r_squared(things):
     assert found.results["metric"] == "r2"
     assert arm["summary"]["metric"]["median"] == arm["runs"][0]["metrics"]["r2"]
     assert np.isfinite(arm["runs"][0]["metrics"]["rmse"])
+
+
+def test_what_is_asked_ends_before_the_seeds_are_counted():
+    assert [question[-1] for question in QUESTIONS.values()] == ["?"] * 4

@@ -57,9 +57,9 @@ READING = {
         "to the right too large; a cross diverged."
     ),
     "profile": (
-        "Every seed with every one of five targets (the loss one half, three quarters, 90, 95 and 98 % of "
-        "the way down) is a race. At 1× stands how often an arm was the fastest; at the right end, how "
-        "often it arrived at all. Higher is better."
+        "Every seed with every one of five targets (the loss one half, three quarters, 90, 95 and "
+        "98\N{NO-BREAK SPACE}% of the way down) is a race. At 1× stands how often an arm was the fastest; at "
+        "the right end, how often it arrived at all. Higher is better."
     ),
     "dimensions": (
         "Descent asks the gradient which way is down, and the answer has as many parts as there are "
@@ -208,7 +208,7 @@ def notes(results: dict[str, Any]) -> list[str]:
         return list(FORMULAS)
     said = []
     if results.get("target_loss") is not None:
-        share = percent(1 - results["tau"]).replace("\N{NO-BREAK SPACE}", " ")
+        share = percent(1 - results["tau"])
         said.append(
             f"the target is a validation loss of {number(results['target_loss'])}, {share} of the way from "
             f"{number(results['start_loss'])} at the start to the lowest median of any arm"

@@ -18,7 +18,7 @@ QUESTIONS = {
     "rules": "which update rule?",
     "batch-sizes": "how many rows per gradient?",
     "learning-rates": "how large a learning rate?",
-    "auto-rates": "too small, good and too large a learning rate",
+    "auto-rates": "what do too small, good and too large learning rates do?",
 }
 
 SPARED = ("per step", "passes to it", "reached target", "range")  # where a terminal is narrow
