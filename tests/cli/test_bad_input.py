@@ -315,6 +315,36 @@ def test_predict_and_the_others(trained, refuse, case):
     assert re.search(said, message), message
 
 
+@pytest.fixture
+def compared(trained, tmp_path):
+    """A comparison's folder, which has a config.json like a run's."""
+    (tmp_path / "both").mkdir()
+    shutil.copy(trained / "kinds" / "config.json", tmp_path / "both")
+    for name in ("results.json", "comparison.html"):
+        (tmp_path / "both" / name).write_text("{}")
+    for name in ("kinds", "good.csv"):
+        (tmp_path / name).symlink_to(trained / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("report both", "predict both good.csv", "evaluate both good.csv", "landscape both"),
+        *("landscape kinds both", "sharpness both", "train --resume both"),
+    ],
+)
+def test_a_comparison_is_no_run(compared, refuse, words):
+    assert refuse(compared, *words.split()) == (
+        "both: a comparison, not a run; its page is both/comparison.html"
+    )
+
+
+def test_a_comparison_is_not_replaced_by_a_run(compared, refuse):
+    message = refuse(compared, "train", "good.csv", "--target", "kind", "--out", "both", "--overwrite")
+    assert "not a run's; choose another --out" in message
+
+
 # ---- damage
 
 

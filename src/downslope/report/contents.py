@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from downslope.errors import RunFolderError
 from downslope.report.formatting import is_number
-from downslope.runs.folder import HISTORY_SCHEMA, no_such_run
+from downslope.runs.folder import HISTORY_SCHEMA, no_such_run, refuse_comparison
 
 TASKS = ("classification", "regression")
 HISTORY_REQUIRED = ("epoch", "train_loss")
@@ -60,6 +60,7 @@ def read_contents(folder: Path) -> RunContents:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunFolderError(no_such_run(folder))
+    refuse_comparison(folder)
     encoding = _optional(folder / "encoding.json", _read_object) or {}
     describe = encoding.get("describe")
     return RunContents(

@@ -112,10 +112,24 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 def _is_run(folder: Path) -> bool:
     """Return whether a folder is a run's: by its config.json or, where that is damaged, by all its names."""
+    if _is_comparison(folder):
+        return False
     try:
         return "data_fingerprint" in read_json(folder / "config.json")
     except RunFolderError:
         return (folder / "config.json").is_file() and {path.name for path in folder.iterdir()} <= FILES
+
+
+def refuse_comparison(folder: Path) -> None:
+    """Raise RunFolderError for what `downslope compare` wrote: it has a config.json too, but is no run."""
+    if _is_comparison(folder):
+        page = folder / "comparison.html"
+        raise RunFolderError(f"{folder}: a comparison, not a run; its page is {page}")
+
+
+def _is_comparison(folder: Path) -> bool:
+    # A run has its encoding.json from the start, and may hold a results.json that somebody put there.
+    return (folder / "results.json").is_file() and not (folder / "encoding.json").exists()
 
 
 def create(folder: Path, config: Mapping[str, Any], *, overwrite: bool = True) -> None:

@@ -97,6 +97,7 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
 
     `given` holds what a folder cannot: the user's own network, loss, rule or arrays.
     """
+    runs.refuse_comparison(folder)
     config = runs.read_json(folder / "config.json")
     others = [name for name in given if name not in NOT_IN_A_FOLDER]
     if others:

@@ -87,6 +87,7 @@ def reopen(
         OptionError: something that the folder cannot hold is needed and was not given.
     """
     folder = Path(folder)
+    runs.refuse_comparison(folder)
     config, summary = runs.read_json(folder / "config.json"), runs.read_json(folder / "summary.json")
     own = {name: value for name, value in own.items() if value is not None}
     for name in own:

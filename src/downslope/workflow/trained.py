@@ -165,6 +165,7 @@ def load(folder: Path, network: Any = None) -> Trained:
         OptionError: the network is the user's own and was not given.
     """
     folder = Path(folder)
+    runs.refuse_comparison(folder)
     config = runs.read_json(folder / "config.json")
     described = runs.read_json(folder / "model.json")
     stored_encoding = runs.read_json(folder / "encoding.json")
