@@ -266,6 +266,8 @@ def _layers(record: Record) -> Finding | None:
 
 
 def _settled(record: Record) -> Finding | None:
+    if record.sharpness.get("verdict") == "not settled":  # measured, which counts for more than a curve
+        return None
     norms = record.column("gradient_norm")
     norms = norms[np.isfinite(norms)]
     losses = record.column("train_loss")
@@ -290,7 +292,7 @@ def _settled(record: Record) -> Finding | None:
 
 
 def _place(sharpness: Mapping[str, Any]) -> str:
-    """Return where it has settled, by the curvature; empty where that was not measured or says: not yet."""
+    """Return where it has settled, by the curvature; empty where that was not measured."""
     if "verdict" in sharpness:
         return SETTLED.get(str(sharpness["verdict"]), "")
     low, high = (number_of(sharpness.get(name)) for name in ("smallest", "largest"))
