@@ -226,3 +226,84 @@ def test_no_better_than_guessing():
         assert "no better than guessing" in found(0.03, 0.02, metric)
         assert "no better than guessing" not in found(0.01, 0.02, metric)
     assert "no better than guessing" not in found(None, 0.02)
+
+
+def held_out(rows=200, split="test", **metrics):
+    """A healthy descent's summary; each metric is that of the training rows, of the held-out, of guessing."""
+    places = {"train": 0, split: 1}
+    return SUMMARY | {
+        "rows": {"train": 2000, split: rows},
+        "metrics": {
+            name: {metric: of[place] for metric, of in metrics.items()} for name, place in places.items()
+        },
+        "guessing": {"split": split, **{metric: of[2] for metric, of in metrics.items()}},
+    }
+
+
+def said_of(summary):
+    return in_short(diagnose(history(*healthy()), summary), 2.4, 0.05)
+
+
+UNSEEN = "rows that the network has not seen are predicted far worse than those that it learned from: "
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        (held_out(r2=(0.22, 0.18, 0.0)), "the network explains only 18 % of the variance of the test rows"),
+        (
+            held_out(split="validation", r2=(0.1, -0.0002, -0.0003)),
+            "the network explains nothing of the variance of the validation rows",
+        ),
+        (
+            held_out(log_loss=(0.66, 0.68, 0.69), accuracy=(0.58, 0.56, 0.52)),
+            "the network is right for 56 % of the test rows; always guessing the commonest class would be "
+            "for 52 %",
+        ),
+        (
+            held_out(r2=(0.4, -0.0002, -0.0003)),
+            f"{UNSEEN}R² is 0.4 there, and -0.0002 on the test rows",
+        ),
+        (
+            held_out(log_loss=(0.08, 0.63, 0.69), accuracy=(0.98, 0.71, 0.52)),
+            f"{UNSEEN}98 % are right there, and 71 % of the test rows",
+        ),
+    ],
+)
+def test_a_healthy_descent_to_a_network_of_little_use(summary, words):
+    first, second = said_of(summary)
+    assert first == f"the descent was healthy (the training loss fell from 2.4 to 0.05), but {words}"
+    assert second.startswith("next: ")
+    assert names(history(*healthy()), summary) == []  # nothing is wrong with the descent
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        held_out(r2=(0.58, 0.35, 0.0)),  # noisy, and still of use
+        held_out(r2=(0.93, 0.82, 0.0)),
+        held_out(rows=20, r2=(0.6, 0.1, 0.0)),  # chance
+        held_out(rows=20, log_loss=(0.01, 0.6, 0.69), accuracy=(1.0, 0.7, 0.5)),
+        # a rare class: the accuracy cannot rise far, but the probabilities tell
+        held_out(log_loss=(0.05, 0.07, 0.13), accuracy=(0.98, 0.972, 0.97)),
+        # a few mistakes, of which it was sure
+        held_out(log_loss=(0.001, 0.4, 0.69), accuracy=(1.0, 0.95, 0.5)),
+        held_out(log_loss=(3.0, 4.2, 7.0), accuracy=(0.29, 0.12, 0.001)),  # a thousand classes
+        SUMMARY | {"metrics": {"test": {"r2": 0.1}}, "rows": {"test": 200}},  # what guessing gives is unknown
+        {**held_out(r2=(0.1, 0.1, 0.0)), "steps": 0},
+    ],
+)
+def test_networks_that_are_of_use_are_called_healthy(summary):
+    assert said_of(summary) == ["healthy: the training loss fell from 2.4 to 0.05"]
+
+
+def test_what_is_learned_by_heart_is_said_once():
+    place = np.arange(N)
+    told = history(2.3 * np.exp(-place / 5), 1.0 + 0.1 * np.abs(place - 4))
+    found = [finding.name for finding in diagnose(told, held_out(r2=(0.9, 0.3, 0.0)))]
+    assert found == ["over-fits"]
+
+
+def test_a_linear_model_has_no_dropout_to_raise():
+    (_, step) = said_of({**held_out(r2=(0.9, 0.1, 0.0)), "model": "linear 300 → 1"})
+    assert step == "next: get more rows, or use more --weight-decay"

@@ -11,8 +11,15 @@ import numpy as np
 from downslope.study.faults import LOOKS
 from downslope.study.finding import Finding, Record, number_of
 
-# What the other finding says already, with the better cure.
-SAID_BY = {"plateau": "too slow", "recovered by the guard": "diverged", "no better than guessing": "diverged"}
+# What another finding says already, with the better cure.
+SAID_BY = {
+    "plateau": {"too slow"},
+    "recovered by the guard": {"diverged"},
+    "no better than guessing": {"diverged"},
+    "falls behind": {"diverged", "over-fits"},
+    "explains little": {"diverged", "no better than guessing"},
+}
+OF_THE_NETWORK = ("falls behind", "explains little")  # findings that are no fault of the descent
 
 
 def diagnose(
@@ -49,7 +56,7 @@ def diagnose(
     )
     found = [finding for look in LOOKS if (finding := look(record)) is not None]
     names = {finding.name for finding in found}
-    telling = (finding for finding in found if SAID_BY.get(finding.name) not in names)
+    telling = (finding for finding in found if not SAID_BY.get(finding.name, set()) & names)
     return sorted(telling, key=lambda finding: not finding.alarm)
 
 
@@ -66,6 +73,9 @@ def in_short(findings: Sequence[Finding], start: float | None, end: float | None
         others = f" (and {len(alarms) - 1} more, in the report)" if len(alarms) > 1 else ""
         return [alarms[0].words + others, f"next: {alarms[0].next_step}"]
     way = "" if start is None or end is None else _way(start, end)
+    if findings and findings[0].name in OF_THE_NETWORK:
+        healthy = f"the descent was healthy{f' ({way})' if way else ''}"
+        return [f"{healthy}, but {findings[0].words}", f"next: {findings[0].next_step}"]
     if not findings or findings[0].name == "settled":
         healthy = f"healthy: {way}" if way else "healthy"
         return ["; ".join([healthy, *(finding.words for finding in findings[:1])])]

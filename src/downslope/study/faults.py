@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from downslope.study.finding import Finding, Record, number_of
+from downslope.study.held_out import explains_little, falls_behind, no_better_than_guessing
 
 EPOCHS_NEEDED = 6  # fewer show no shape
 
@@ -314,29 +315,6 @@ SETTLED = {
 PLAIN_RULES = ("gradient-descent", "sgd")
 
 
-def _guesses(record: Record) -> Finding | None:
-    guessing = record.summary.get("guessing") or {}
-    if record.summary.get("steps") == 0:  # nothing was learned yet
-        return None
-    split = guessing.get("split")
-    own = (record.summary.get("metrics") or {}).get(split) or {}
-    kinds = (
-        ("log_loss", "log loss", "the class shares", "; rare classes need many"),
-        ("rmse", "RMSE", "the mean", ""),
-    )
-    for metric, name, answer, more in kinds:
-        reached, guessed = number_of(own.get(metric)), number_of(guessing.get(metric))
-        if reached >= guessed:
-            return Finding(
-                "no better than guessing",
-                f"no better than guessing: the {name} of the {split} rows is {reached:.3g}, and "
-                f"{guessed:.3g} where the answer is always {answer} of the training rows",
-                {"reached": reached, "guessing": guessed},
-                f"look for columns that tell more, or more rows{more}",
-            )
-    return None
-
-
 LOOKS: tuple[Callable[[Record], Finding | None], ...] = (
     _failed,
     _recovered,
@@ -348,6 +326,8 @@ LOOKS: tuple[Callable[[Record], Finding | None], ...] = (
     _noisy,
     _too_slow,
     _plateau,
-    _guesses,
+    no_better_than_guessing,
+    falls_behind,
+    explains_little,
     _settled,
 )
