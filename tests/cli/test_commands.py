@@ -77,6 +77,31 @@ def test_from_a_file_to_predictions_and_a_report(things, tmp_path, command, tabl
     assert (tmp_path / "run" / "report.html").read_bytes() == page
 
 
+@pytest.mark.parametrize(
+    ("options", "split"),
+    [
+        ([], "test"),
+        (["--test-fraction", 0], "validation"),
+        (["--test-fraction", 0, "--validation-fraction", 0], None),
+    ],
+)
+def test_the_runs_own_data_is_called_so(things, command, options, split):
+    words = ["--target", "kind", "--drop", "price", "--out", "run", *SMALL, *options]
+    assert command("train", "things.csv", *words).code == 0
+    (note,) = command("evaluate", "run", "things.csv").err.splitlines()
+    said = "note: things.csv: the run was trained on"
+    if split is None:
+        assert note == f"{said} these rows"
+    else:
+        accuracy = ds.Run.load("run").summary["metrics"][split]["accuracy"]
+        assert note == f"{said} most of these rows; on its {split} rows accuracy was {accuracy:.4f}"
+    rows = Path("things.csv").read_text().splitlines(keepends=True)
+    Path("others.csv").write_text("".join([rows[0], *rows[:0:-1]]))  # in another order, another file
+    assert command("evaluate", "run", "others.csv").err == ""
+    (as_json,) = command("evaluate", "run", "things.csv", "--json").err.splitlines()
+    assert as_json == note
+
+
 def test_json_is_one_object_and_nothing_else(things, command):
     answer = command("train", "things.csv", "--target", "price", "--json", "--out", "run", *SMALL)
     assert (answer.code, answer.err) == (0, "")
@@ -343,7 +368,7 @@ def test_categories_that_training_never_saw_are_named(tmp_path, monkeypatch, com
     )
     assert command("predict", "run", "b.csv").err == note
     assert command("evaluate", "run", "b.csv").err == note
-    assert command("evaluate", "run", "a.csv").err == ""
+    assert "never seen" not in command("evaluate", "run", "a.csv").err
 
 
 def test_a_row_alone_is_read_as_in_its_file(tmp_path, monkeypatch, command):

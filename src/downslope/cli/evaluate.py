@@ -21,7 +21,7 @@ def evaluate(
     trained = load(run)
     table = trained.read(data)
     metrics = trained.evaluate(table)
-    for line in trained.unfamiliar(table):
+    for line in [*trained.unfamiliar(table), *_known_rows(run, data)]:
         print(f"note: {line}", file=sys.stderr)
     if as_json:
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
@@ -30,3 +30,20 @@ def evaluate(
     print(f"rows      {table.n_rows:,}")
     for name, value in metrics.items():
         print(f"{COLUMN_LABEL[name]:<9} {as_number(value)}")
+
+
+def _known_rows(run: Path, data: str) -> list[str]:
+    """Return what should be said of the very data that the run was trained on: it measures little."""
+    from downslope.data.source import fingerprint
+    from downslope.runs.folder import read_json
+    from downslope.workflow.words import COLUMN_LABEL, as_number
+
+    if fingerprint(data) != read_json(run / "config.json").get("data_fingerprint"):
+        return []
+    metrics = read_json(run / "summary.json")["metrics"]
+    for split in ("test", "validation"):
+        if split in metrics:
+            name = "accuracy" if "accuracy" in metrics[split] else "r2"
+            value = f"{COLUMN_LABEL[name]} was {as_number(metrics[split][name])}"
+            return [f"{data}: the run was trained on most of these rows; on its {split} rows {value}"]
+    return [f"{data}: the run was trained on these rows"]
