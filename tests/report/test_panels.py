@@ -55,6 +55,18 @@ def test_weighted_training_losses_are_called_so(make, options, said):
     assert ("count rows by their weights" in drawn.reading) == said
 
 
+@pytest.mark.parametrize(("dropout", "said"), [(0.1, True), (0.0, False), (None, False)])
+def test_why_the_training_curve_may_lie_above(make, dropout, said):
+    contents = with_config(read_contents(make()), dropout=dropout)
+    drawn = cost_panel(contents)
+    assert drawn is not None
+    assert ("The training curve may lie well above the other" in drawn.reading) == said
+    history = {**contents.history, "validation_loss": [None] * len(contents.history["epoch"])}
+    alone = cost_panel(replace(contents, history=history))
+    assert alone is not None
+    assert "dropout" not in alone.reading
+
+
 def test_the_configuration_has_no_braces(make):
     rule = {"name": "adamw", "hyperparameters": {"b1": 0.9, "eps": 1e-8, "betas": [0.5, 1]}}
     contents = with_config(read_contents(make()), optimizer=rule, class_weight={"a": 2.0, "b": 1.0})

@@ -87,6 +87,10 @@ _READING = {
 }
 
 _WEIGHTED = " Both losses count rows by their weights."
+_DROPOUT = (
+    " The training curve may lie well above the other: it is measured during the epoch, while dropout "
+    "silences units; the validation rows after it, with all units."
+)
 
 METRIC_NAMES = {"classification": "accuracy", "regression": "R²"}
 
@@ -105,7 +109,9 @@ def cost_panel(contents: RunContents) -> Panel | None:
             history, contents.summary.get("best_epoch"), contents.events, log=figures.spans(losses, factor=10)
         ),
         story=cost_story(contents),
-        reading=_READING["cost"] + (_WEIGHTED if _is_weighted(contents.config) else ""),
+        reading=_READING["cost"]
+        + (_WEIGHTED if _is_weighted(contents.config) else "")
+        + (_DROPOUT if _has_dropout(contents) else ""),
         scales=positive,
     )
 
@@ -113,6 +119,13 @@ def cost_panel(contents: RunContents) -> Panel | None:
 def _is_weighted(config: dict[str, Any]) -> bool:
     """Whether some rows counted more than others in training."""
     return any(config.get(name) for name in ("class_weight", "sample_weight"))
+
+
+def _has_dropout(contents: RunContents) -> bool:
+    """Whether two curves are drawn that dropout has set apart."""
+    dropout = contents.config.get("dropout")
+    measured = any(value is not None for value in contents.history.get("validation_loss", []))
+    return measured and is_number(dropout) and dropout > 0
 
 
 def drive_panels(contents: RunContents) -> Iterator[Panel]:
