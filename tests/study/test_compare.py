@@ -138,7 +138,11 @@ def test_races_are_the_seeds_that_all_arms_ran():
     ("first", "second", "said"),
     [
         ([0.1, 0.2], [0.3, 0.4], "first came lowest, from every seed."),
-        ([0.1, 0.3], [0.3, 0.4], "first has the lowest median, but its runs overlap with those of second."),
+        (
+            [0.1, 0.3],
+            [0.3, 0.4],
+            "first has the lowest median loss, but its runs overlap with those of second.",
+        ),
         ([0.5, 0.6], [0.3, 0.4], "second came lowest, from every seed."),
         ([0.1], [0.3], "first came lowest, from the one seed that was run."),
     ],

@@ -38,7 +38,7 @@ def made_up(
 
     return Trials(
         lambda: Trial((0.0, 0), 0, None), lambda trial: trial, advance, measure,
-        np.ones(ROWS + 1) if weights is None else weights, "400 rows", 1000, 32, 50,
+        np.ones(ROWS + 1) if weights is None else weights, "400 rows",
         interrupted=lambda: len(calls) >= interrupt_after,
     )  # fmt: skip
 

@@ -170,7 +170,7 @@ def _goes_uphill(transformation: optax.GradientTransformationExtraArgs) -> bool:
         state, found = transformation.init(params), []
         for _ in range(3):  # a learning rate that is warmed up begins with 0
             updates, state = transformation.update(gradient, state, params, value=jnp.ones([]), grad=gradient)
-            found.append(jnp.sum(updates * gradient))
+            found.append(jnp.sum(jnp.asarray(updates) * gradient))
         return jnp.stack(found)
 
     try:

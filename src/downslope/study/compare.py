@@ -247,7 +247,7 @@ def verdict(arms: Sequence[Arm]) -> str:
         return f"{best.name} came lowest, from the one seed that was run."
     if not rivals:
         return f"{best.name} came lowest, from every seed."
-    return f"{best.name} has the lowest median, but its runs overlap with those of {_and(rivals)}."
+    return f"{best.name} has the lowest median loss, but its runs overlap with those of {_and(rivals)}."
 
 
 def _and(names: Sequence[str]) -> str:

@@ -28,7 +28,6 @@ from downslope.gradient.curvature import (
 )
 
 SETTLED = 0.01  # the share of the loss that the level point along the gradient may be away
-VERDICTS = ("minimum", "flat minimum", "saddle", "maximum", "flat", "not settled")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Sharpness:
         resolution: a curvature of less than this is not told from zero.
         products: Hessian-vector products that were taken.
         converged: whether the eigenvalues are as accurate as was asked for.
-        verdict: one of `VERDICTS`.
+        verdict: ``"minimum"``, ``"flat minimum"``, ``"saddle"``, ``"maximum"``, ``"flat"`` or
+            ``"not settled"``.
     """
 
     loss: float

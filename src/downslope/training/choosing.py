@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from downslope import pytrees
 from downslope.data.seeds import generator
 from downslope.data.split import ranks
 from downslope.gradient.backprop import Batch
@@ -100,8 +99,6 @@ def trials(session: Session, interrupted: Callable[[], bool] = lambda: False) ->
         weights=np.append(rows.weights, rows.weights[rows.weights > 0].mean()),
         held_out=_in_words(session, len(rows.weights), len(lent)),
         lent=len(lent),
-        n_params=pytrees.count(session.state.params),
-        batch_size=plan.batch_size,
         say=lambda message: session.tell("tuning", message),
         interrupted=interrupted,
     )

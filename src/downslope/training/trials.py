@@ -49,9 +49,6 @@ class Trials:
         weights: of those rows, (rows + 1,) float64.
         held_out: what these rows are, in words: ``"144 validation rows"``.
         lent: how many of these rows are training rows, which the trials do without.
-        n_params: numbers in the network.
-        batch_size: rows per step.
-        steps_per_epoch: steps that see every training row once.
         say: tells whoever watches what is being done.
         interrupted: whether the user wants it to end.
     """
@@ -62,9 +59,6 @@ class Trials:
     measure: Callable[[Trial], np.ndarray]
     weights: np.ndarray
     held_out: str
-    n_params: int
-    batch_size: int
-    steps_per_epoch: int
     say: Callable[[str], None] = lambda message: None
     interrupted: Callable[[], bool] = lambda: False
     lent: int = 0
@@ -148,6 +142,5 @@ def make_trials(
         copy,
         advance,
         lambda trial: measure(trial.state),
-        steps_per_epoch=steps_per_epoch,
         **known,
     )
