@@ -599,6 +599,49 @@ def test_resume_needs_the_same_data(table, tmp_path, csv):
         ds.train(resume=tmp_path / "file", quiet=True)
 
 
+def interrupt_after_epoch_2(event):
+    if event.kind == "epoch" and event.epoch == 2:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_run_that_was_tested_on_a_frame_goes_on_with_the_same_rows(table, csv, tmp_path, identical):
+    data, frame = csv(), pd.DataFrame(table(40, seed=9))
+    options = {**SMALL, "target": "kind", "drop": ("price",), "test": frame}
+    whole = ds.train(data, out=tmp_path / "whole", **options)
+    ds.train(data, out=tmp_path / "part", listeners=[interrupt_after_epoch_2], **options)
+    with pytest.raises(OptionError, match="test was your own; pass the same test again to resume"):
+        ds.train(resume=tmp_path / "part", quiet=True)
+    with pytest.raises(RunFolderError, match="what it was tested on has changed since the run began"):
+        ds.train(resume=tmp_path / "part", test=frame[::-1], quiet=True)
+    run = ds.train(resume=tmp_path / "part", test=frame, quiet=True)
+    assert run.summary["rows"] == whole.summary["rows"] == {"train": 108, "validation": 12, "test": 40}
+    assert run.summary["metrics"] == whole.summary["metrics"]
+    assert identical(run.params, whole.params)
+    found = ds.sharpness(tmp_path / "part", quiet=True)  # the training rows, found again without the frame
+    assert found["rows"] == "all 108 training rows"
+    assert found["loss"] == pytest.approx(run.summary["metrics"]["train"]["loss"], rel=1e-5)
+
+
+def test_resume_needs_the_same_test_file_and_the_same_weights(table, csv, tmp_path):
+    data, test = csv(), csv("test.csv", table(40, seed=9))
+    weight = np.linspace(1, 2, 120)
+    options = {**SMALL, "target": "kind", "drop": ("price",)}
+    ds.train(data, test=test, sample_weight=weight, out=tmp_path / "run", **options)
+    with pytest.raises(RunFolderError, match="sample_weight has changed since the run began"):
+        ds.train(resume=tmp_path / "run", sample_weight=weight[::-1], quiet=True)
+    with pytest.raises(RunFolderError, match="sample_weight is not what it was trained with"):
+        ds.sharpness(tmp_path / "run", sample_weight=weight[::-1], quiet=True)
+    assert ds.train(resume=tmp_path / "run", sample_weight=weight, quiet=True).summary["epochs"] == 4
+    test.write_text(test.read_text().replace("red", "blue"))
+    with pytest.raises(RunFolderError, match="what it was tested on has changed since the run began"):
+        ds.train(resume=tmp_path / "run", sample_weight=weight, quiet=True)
+    ds.train(data, out=tmp_path / "plain", **options)
+    with pytest.raises(RunFolderError, match="what it was tested on has changed since the run began"):
+        ds.train(resume=tmp_path / "plain", test=data, quiet=True)
+    with pytest.raises(OptionError, match="sample_weight was None, none of your own; leave it out"):
+        ds.train(resume=tmp_path / "plain", sample_weight="width", quiet=True)
+
+
 # ---- what is refused
 
 

@@ -32,11 +32,17 @@ from downslope.training.pacing import PATIENCE, Pacing
 from downslope.training.plan import Plan
 from downslope.workflow import defaults
 from downslope.workflow.arrays import ArrayEncoding
-from downslope.workflow.options import MEASURED_SCHEDULES, OWN, TrainOptions, is_own
+from downslope.workflow.options import MEASURED_SCHEDULES, OWN, OWN_ARRAYS, TrainOptions, is_own
 from downslope.workflow.own_network import check_network, own_model
 from downslope.workflow.prepare import Prepared, prepare
 
 NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "sample_weight", "test")
+# what config.json knows again, and what messages call it
+FINGERPRINTS = {
+    "data_fingerprint": "the data",
+    "test_fingerprint": "what it was tested on",
+    "sample_weight_fingerprint": "sample_weight",
+}
 
 
 @dataclass(frozen=True)
@@ -104,24 +110,27 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
         raise OptionError(f"resume goes on with the run's own options; leave out {', '.join(others)}")
     try:
         saved = {field.name: config[field.name] for field in fields(TrainOptions)}
-        path, fingerprint = config["data_path"], config["data_fingerprint"]
+        path, fingerprints = config["data_path"], {name: config[name] for name in FINGERPRINTS}
         rule = saved["optimizer"]["name"], saved["optimizer"]["hyperparameters"]
     except (KeyError, TypeError) as error:
         raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
     data = path if data is None else data
     if data is None:
         raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
-    for name in ("model", "loss", "sample_weight"):
+    for name in ("model", "loss", *OWN_ARRAYS):
         if is_own(name, saved[name]) and name not in given:
             raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
+        if name in given and name != "test" and not is_own(name, saved[name]):
+            raise OptionError(f"{folder}: {name} was {saved[name]}, none of your own; leave it out")
     if "optimizer" not in given:
         try:
             saved["optimizer"] = rule_by_name(rule[0], **rule[1])
         except OptionError:
             raise OptionError(f"{folder}: optimizer was your own; pass the same optimizer again") from None
     job = _job(data, y, TrainOptions(**{**saved, **given}), folder, resume=True)
-    if job.prepared.fingerprint != fingerprint:
-        raise RunFolderError(f"{folder}: {job.prepared.name} has changed since the run began; train again")
+    for name, what in {**FINGERPRINTS, "data_fingerprint": job.prepared.name}.items():
+        if job.config[name] != fingerprints[name]:
+            raise RunFolderError(f"{folder}: {what} has changed since the run began; train again")
     name = str(config.get("data", job.prepared.name))  # as it was first typed
     return replace(job, prepared=replace(job.prepared, name=name), config={**job.config, "data": name})
 
@@ -145,6 +154,8 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
         "data": prepared.name,
         "data_path": _path_of(data),
         "data_fingerprint": prepared.fingerprint,
+        "test_fingerprint": prepared.test_fingerprint,
+        "sample_weight_fingerprint": prepared.sample_weight_fingerprint,
         **_resolved(options, prepared, architecture, base, schedule, plan, raced),
     }
     steps_per_epoch = -(-len(prepared.rows["train"].weights) // plan.batch_size)
@@ -310,7 +321,7 @@ def _resolved(
     chosen = {
         "target": prepared.encoding.target,
         "task": prepared.encoding.task,
-        "test": _path_of(options.test),
+        "test": None if options.test is None else _path_of(options.test) or True,
         "drop": list(options.drop),
         "model": architecture.model if architecture else f"{OWN}{type(options.model).__name__}",
         "hidden": list(architecture.hidden) if architecture else None,

@@ -21,6 +21,7 @@ from downslope.stepsize.schedule import SCHEDULES
 MEASURED_SCHEDULES = ("plateau", "line-search")
 MODELS = ("linear", "mlp")
 OWN = "own: "  # what config.json puts before the name of a network or a loss, which no folder can hold
+OWN_ARRAYS = ("sample_weight", "test")  # where the user's own, config.json has them as true
 
 
 def is_own(name: str, stored: Any) -> bool:
@@ -29,7 +30,7 @@ def is_own(name: str, stored: Any) -> bool:
     >>> is_own("loss", "own: my_loss"), is_own("sample_weight", True), is_own("sample_weight", "own: column")
     (True, True, False)
     """
-    return stored is True if name == "sample_weight" else str(stored).startswith(OWN)
+    return stored is True if name in OWN_ARRAYS else str(stored).startswith(OWN)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from downslope.gradient.backprop import Batch
 from downslope.losses import DEFAULT_LOSS, Loss, from_function, loss_by_name
 from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
 from downslope.workflow.options import TrainOptions
-from downslope.workflow.weights import class_weights, sample_weights
+from downslope.workflow.weights import class_weights, sample_weights, weights_fingerprint
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,6 +35,8 @@ class Prepared:
     Attributes:
         name: what messages call the data.
         fingerprint: changes when the data does.
+        test_fingerprint: the same of what is tested on; None where that is held out from the data.
+        sample_weight_fingerprint: the same of an array of weights; None where there is none.
         n_columns: input columns of the table, before encoding.
         encoding: how columns became arrays, fitted on the training rows.
         loss: the cost function that suits the target.
@@ -43,6 +45,8 @@ class Prepared:
 
     name: str
     fingerprint: str
+    test_fingerprint: str | None
+    sample_weight_fingerprint: str | None
     n_columns: int
     encoding: AnyEncoding
     loss: Loss
@@ -101,14 +105,18 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
     for name in ("train", "validation"):
         heard = weights[getattr(parts, name)]
         rows[name] = rows[name]._replace(weights=heard if heard.any() else np.ones_like(heard))
+    test_fingerprint = None
     if options.test is not None:
         test, test_y = options.test if isinstance(options.test, tuple) else (options.test, None)
-        held_out = read_rows(test, test_y, options, encoding)
-        rows["test"] = encode(encoding, held_out)
-        _check_counts(loss, encoding, held_out.name, rows["test"].targets)
+        test_table = read_rows(test, test_y, options, encoding)
+        rows["test"] = encode(encoding, test_table)
+        _check_counts(loss, encoding, test_table.name, rows["test"].targets)
+        test_fingerprint = _fingerprint(test, test_table)
     return Prepared(
         used.name,
         _fingerprint(data, table),
+        test_fingerprint,
+        weights_fingerprint(options.sample_weight),
         n_columns,
         encoding,
         loss,

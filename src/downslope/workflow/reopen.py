@@ -108,6 +108,8 @@ def reopen(
     if prepared.fingerprint != config.get("data_fingerprint"):
         what = f"{prepared.name} is not the data it was trained on" if given else f"{where} has changed since"
         raise RunFolderError(f"{folder}: {what}; give that file as it was: --data FILE")
+    if prepared.sample_weight_fingerprint != config.get("sample_weight_fingerprint"):
+        raise RunFolderError(f"{folder}: sample_weight is not what it was trained with; give the same again")
     rows = prepared.rows["train"]
     n_rows = len(rows.weights)
     if most_rows is not None and most_rows < n_rows:
@@ -131,5 +133,5 @@ def _options(folder: Path, config: dict[str, Any], own: dict[str, Any]) -> Train
         options = TrainOptions(**{name: config[name] for name in names} | own)
     except KeyError as error:
         raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
-    # A test file of its own is not needed, but no row was held out from the data then.
+    # What it was tested on is not needed where that was not of the data, but no row was held out then.
     return replace(options, test_fraction=0.0) if config.get("test") else options

@@ -29,7 +29,7 @@ from downslope.workflow import outcome, words
 from downslope.workflow.display import Display
 from downslope.workflow.importance import permutation_importance
 from downslope.workflow.job import Job, new_job, resumed_job
-from downslope.workflow.options import options_from
+from downslope.workflow.options import OWN_ARRAYS, is_own, options_from
 from downslope.workflow.problem import problem_of
 from downslope.workflow.run import Run
 from downslope.workflow.snapshots import PathRecorder
@@ -110,7 +110,10 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     except KeyboardInterrupt:  # before or after the descent, which ends in good order by itself
         can_go_on = job.folder is not None and (job.resume or outcome.is_begun(job.folder, job))
         in_memory = job.config["data_path"] is None
-        how = f"train(data, resume='{job.folder}')" if in_memory else f"downslope train --resume {job.folder}"
+        own = [f", {name}=…" for name in ("model", "loss", *OWN_ARRAYS) if is_own(name, job.config[name])]
+        how = f"downslope train --resume {job.folder}"
+        if in_memory or own:
+            how = f"train({'data, ' if in_memory else ''}resume='{job.folder}'{''.join(own)})"
         hint = f"go on with  {how}" if can_go_on else ""
         raise KeyboardInterrupt(hint) from None
 

@@ -1,5 +1,6 @@
 """How much each row counts: sample weights, and class weights that make rare classes heard."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -45,6 +46,13 @@ def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
     if not values.any():
         raise DataError(f"{table.name}: weight {where} is 0 in every row; at least one must count")
     return values.astype(np.float32), table
+
+
+def weights_fingerprint(weights: Any) -> str | None:
+    """Return what changes when an array of weights does; None for a column, which is part of the data."""
+    if isinstance(weights, str | None):
+        return None
+    return hashlib.sha256(np.asarray(weights, np.float64).tobytes()).hexdigest()
 
 
 def class_weights(weights: Any, classes: list[Any], codes: np.ndarray) -> np.ndarray:
