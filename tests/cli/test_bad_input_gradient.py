@@ -47,6 +47,14 @@ TPU = SimpleNamespace(platform="tpu", device_kind="TPU v5e", id=0)
         ("--sample-weight nothing", "nothing"),
         ("--sample-weight target", "it cannot be dropped or be the weight"),
         ("--schedule cosin", "--schedule: unknown 'cosin'. Did you mean 'cosine'"),
+        (
+            "--batch-norm --batch-size 1",
+            "--batch-norm: a batch of 1 leaves single rows, which have no variance",
+        ),
+        (
+            "--batch-norm --batch-size 63 --accumulate 32",
+            "a batch of 63 in 32 parts leaves single rows, which have no variance; take at least 64 rows",
+        ),
         ("--group-norm 3 --hidden 8", "--group-norm 3 does not divide the hidden width 8"),
         ("--group-norm -1", "--group-norm must be a whole number of at least 0, got -1"),
     ],

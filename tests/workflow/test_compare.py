@@ -297,6 +297,7 @@ def test_dimensions(tmp_path):
         ({"schedule": "auto"}, "--schedule auto follows what it measures"),
         ({"batch_size": np.int64(0)}, "--batch-size must be a whole number of at least 1 or 'full', got 0"),
         ({"validation_fraction": 0.0}, "no rows to measure"),
+        ({"batch_norm": True, "batch_sizes": [1]}, "--batch-norm: a batch of 1 leaves single rows"),
         ({"target": "colur"}, "Did you mean 'colour'"),
         ({"dimensions": "4,2"}, "--dimensions takes no"),
     ],

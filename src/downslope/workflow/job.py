@@ -254,11 +254,22 @@ def _guard(options: TrainOptions, rule: Rule) -> Guard:
 
 
 def batch_size_for(options: TrainOptions, rule: Rule, n_train: int) -> int:
-    """Return how many rows a step sees: what was asked for, else what suits the rule and the rows."""
+    """Return how many rows a step sees: what was asked for, else what suits the rule and the rows.
+
+    Raises:
+        OptionError: batch normalisation would see one row at a time.
+    """
     batch_size = options.batch_size
     if batch_size is None:
         batch_size = "full" if rule.name == "gradient-descent" else defaults.batch_size(n_train)
-    return n_train if isinstance(batch_size, str) else min(batch_size, n_train)
+    batch_size = n_train if isinstance(batch_size, str) else min(batch_size, n_train)
+    if options.batch_norm and isinstance(options.model, str) and batch_size // options.accumulate == 1:
+        parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
+        raise OptionError(
+            f"--batch-norm: a batch of {batch_size}{parts} leaves single rows, which have no variance; "
+            f"take at least {2 * options.accumulate} rows per batch, or --layer-norm"
+        )
+    return batch_size
 
 
 def _is_open(plan: Plan) -> bool:
