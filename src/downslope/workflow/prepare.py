@@ -23,7 +23,7 @@ from downslope.gradient.backprop import Batch
 from downslope.losses import DEFAULT_LOSS, Loss, from_function, loss_by_name
 from downslope.workflow.arrays import AnyEncoding, ArrayEncoding, ArrayTable, read_arrays
 from downslope.workflow.options import TrainOptions
-from downslope.workflow.weights import class_weights, sample_weights, weights_fingerprint
+from downslope.workflow.weights import class_weights, sample_weights, scaled, weights_fingerprint
 
 SPLITS = ("train", "validation", "test")
 
@@ -97,14 +97,16 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
     by_class = class_weights(options.class_weight, encoding.classes, train_codes)
     rows = {name: take(whole, getattr(parts, name)) for name in SPLITS}
     if encoding.classes:
-        weights = weights * by_class[whole.targets]
+        with np.errstate(over="ignore"):
+            weights = weights * by_class[whole.targets]
+    if not np.isfinite(weights).all():
+        raise DataError(f"{used.name}: sample weight times class weight is infinite; give smaller weights")
     if not weights[parts.train].any():
         raise DataError(f"{used.name}: every training row has weight 0; at least one must count")
     # The validation rows count as those of the training do, or they would steer towards another cost. Test
     # rows count alike.
     for name in ("train", "validation"):
-        heard = weights[getattr(parts, name)]
-        rows[name] = rows[name]._replace(weights=heard if heard.any() else np.ones_like(heard))
+        rows[name] = rows[name]._replace(weights=scaled(weights[getattr(parts, name)]))
     test_fingerprint = None
     if options.test is not None:
         test, test_y = options.test if isinstance(options.test, tuple) else (options.test, None)

@@ -12,7 +12,7 @@ from downslope.errors import DataError, OptionError, did_you_mean
 
 
 def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
-    """Return the weight of each row, float32 (rows,), and the table without the column that held them.
+    """Return the weight of each row, float64 (rows,), and the table without the column that held them.
 
     Args:
         weights: None for 1 each, the name of a column, or an array (rows,).
@@ -22,7 +22,7 @@ def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
         DataError: no such column, or a weight that is missing, negative or not finite, or none above 0.
     """
     if weights is None:
-        return np.ones(table.n_rows, np.float32), table
+        return np.ones(table.n_rows), table
     where = f"'{weights}'" if isinstance(weights, str) else "sample_weight"
     if isinstance(weights, str):
         if not isinstance(table, Table):
@@ -34,10 +34,13 @@ def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
             raise DataError(f"{table.name}: sample weight {where} must hold numbers, ≥ 0") from None
         table = replace(table, columns=table.columns.drop_columns([weights]))
     else:
-        values = np.asarray(weights, np.float64)
+        try:
+            values = np.asarray(weights, np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{where}: must hold numbers, ≥ 0") from None
         if values.shape != (table.n_rows,):
             raise DataError(f"{where}: has shape {values.shape}, but there are {table.n_rows} rows")
-    wrong = np.flatnonzero(~(values >= 0) | ~(values <= np.finfo(np.float32).max))
+    wrong = np.flatnonzero(~(values >= 0) | np.isinf(values))
     if wrong.size:
         first = f"first: {values[wrong[0]]:g} in row {wrong[0] + 1}"
         raise DataError(
@@ -45,7 +48,21 @@ def sample_weights(weights: Any, table: Any) -> tuple[np.ndarray, Any]:
         )
     if not values.any():
         raise DataError(f"{table.name}: weight {where} is 0 in every row; at least one must count")
-    return values.astype(np.float32), table
+    return values, table
+
+
+def scaled(weights: np.ndarray) -> np.ndarray:
+    """Return weights as they are trained with: float32, of mean 1; 1 each where all of them are 0.
+
+    Only their proportions count in a weighted mean, but not all sizes fit into float32.
+
+    >>> scaled(np.array([1e300, 3e300])), scaled(np.zeros(2))
+    (array([0.5, 1.5], dtype=float32), array([1., 1.], dtype=float32))
+    """
+    if not weights.any():
+        return np.ones(len(weights), np.float32)
+    below_1 = weights / weights.max()  # the sum of huge ones would be infinite
+    return (below_1 / below_1.mean()).astype(np.float32)
 
 
 def weights_fingerprint(weights: Any) -> str | None:
@@ -56,7 +73,7 @@ def weights_fingerprint(weights: Any) -> str | None:
 
 
 def class_weights(weights: Any, classes: list[Any], codes: np.ndarray) -> np.ndarray:
-    """Return the weight of each class, float32 (classes,).
+    """Return the weight of each class, float64 (classes,).
 
     Args:
         weights: None for 1 each; ``"balanced"`` for rows ∕ (classes · rows of the class); or {label: weight}
@@ -68,18 +85,18 @@ def class_weights(weights: Any, classes: list[Any], codes: np.ndarray) -> np.nda
         OptionError: a label that is not a class, or a weight that is negative or not finite.
     """
     if weights is None:
-        return np.ones(len(classes), np.float32)
+        return np.ones(len(classes))
     if not classes:
         raise OptionError("--class-weight is for classification, but this is regression; leave it out")
     if isinstance(weights, str):
         if weights != "balanced":
             raise OptionError(f"--class-weight must be 'balanced' or label=weight,…, got '{weights}'")
         counts = np.bincount(codes, minlength=len(classes))
-        return (len(codes) / (len(classes) * np.maximum(counts, 1))).astype(np.float32)
+        return len(codes) / (len(classes) * np.maximum(counts, 1))
     if not isinstance(weights, Mapping):
         raise OptionError(f"class_weight must be 'balanced' or {{label: weight}}, got {weights!r}")
     by_name = {str(label): code for code, label in enumerate(classes)}
-    result = np.ones(len(classes), np.float32)
+    result = np.ones(len(classes))
     for label, weight in weights.items():
         if str(label) not in by_name:
             known = ", ".join(f"'{name}'" for name in by_name)
