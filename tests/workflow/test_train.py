@@ -667,6 +667,7 @@ def test_resume_needs_the_same_test_file_and_the_same_weights(table, csv, tmp_pa
         ({"optimizer": "adamx"}, "Did you mean 'adam"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
         ({"loss": "hubber"}, "Did you mean 'huber'"),
+        ({"schedule": "line-search", "accumulate": 2}, "--schedule line-search measures whole batches"),
         ({"model": "linar"}, "Did you mean 'linear'"),
         ({"task": "regresion"}, "Did you mean 'regression'"),
         ({"delimiter": ";;"}, "--delimiter ';;' is not one punctuation character"),

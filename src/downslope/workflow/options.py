@@ -166,6 +166,11 @@ class TrainOptions:
         _number("clip_norm", self.clip_norm, "above 0", lambda x: x > 0)
         _number("ema", self.ema, "at least 0 and below 1", lambda x: 0 <= x < 1)
         _whole("accumulate", self.accumulate, 1)
+        if self.schedule == "line-search" and self.accumulate > 1:
+            raise OptionError(
+                "--schedule line-search measures whole batches, which --accumulate cuts into parts with "
+                "dropout and batch statistics of their own; leave out one of them"
+            )
         _whole("group_norm", self.group_norm, 0)
         if self.devices != "all":
             _whole("devices", self.devices, 1, " or 'all'")
