@@ -433,3 +433,22 @@ def test_whole_numbers_stay_whole_numbers(tmp_path):
     for wide in (tokens + 2**33, (tokens + 2**31).astype(np.uint32)):
         with pytest.raises(DataError, match="must lie within"):
             ds.train(pair, wide, tokens[:, 0] > 4, **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hidden": (8,)}, "--hidden is for --model mlp; a network of your own has its own layers"),
+        ({"activation": "relu"}, "--activation is for --model mlp"),
+        ({"batch_norm": True}, "--batch-norm is for --model mlp"),
+        ({"layer_norm": True}, "--layer-norm is for --model mlp"),
+        ({"group_norm": 2}, "--group-norm is for --model mlp"),
+        ({"dropout": 0.5}, "--dropout is for --model mlp"),
+        ({"ramps": 4}, "--ramps is for --model mlp"),
+        ({"drop": ("x1",)}, "--drop is for tables; a network of your own is given its array as it is"),
+    ],
+    ids=str,
+)
+def test_options_without_an_effect_on_it_are_refused(options, said):
+    with pytest.raises(OptionError, match=said):
+        ds.train(Flax(rngs=nnx.Rngs(0)), X, Y, **SHORT, **options)

@@ -662,6 +662,7 @@ def test_resume_needs_the_same_test_file_and_the_same_weights(table, csv, tmp_pa
         ({"batch_size": "half"}, "--batch-size must be a whole number of at least 1 or 'full'"),
         ({"hidden": (8, 0)}, "--hidden must be a whole number"),
         ({"model": "linear", "hidden": (8,)}, "--model linear has no hidden layers"),
+        ({"model": "linear", "activation": "relu"}, "--model linear has no hidden layers"),
         ({"test": "x.csv", "test_fraction": 0.5}, "exclude each other"),
         ({"activation": "rely"}, "Did you mean 'relu'"),
         ({"optimizer": "adamx"}, "Did you mean 'adam"),
@@ -693,9 +694,26 @@ def test_hyperparameters_that_json_does_not_know_are_resumed_or_refused(tmp_path
     ds.train(resume=tmp_path / "within", optimizer=within, quiet=True)
 
 
-def test_a_decay_is_not_steered_that_a_chain_hides():
-    rule = ds.chain(ds.clip_by_global_norm(1.0), ds.adamw())
-    run = ds.train(
-        "iris", optimizer=rule, weight_decay="auto", epochs=2, learning_rate=0.01, out=False, quiet=True
-    )
-    assert run.summary["epochs"] == 2
+@pytest.mark.parametrize(
+    "rule", [ds.sgd(), ds.chain(ds.clip_by_global_norm(1.0), ds.adamw())], ids=["sgd", "chain"]
+)
+def test_a_decay_that_cannot_be_steered_is_refused(rule):
+    with pytest.raises(OptionError, match="--weight-decay auto goes with adamw, nadamw, lion, muon, not "):
+        ds.train("iris", optimizer=rule, weight_decay="auto", out=False, quiet=True)
+
+
+@pytest.mark.parametrize("options", [{"header": False}, {"delimiter": ";"}], ids=str)
+def test_how_to_read_a_text_file_is_for_text_files(table, csv, options):
+    frame, numbers = pd.DataFrame(table()), np.arange(60.0).reshape(30, 2)
+    for data, more in (("iris", {}), (frame, {"target": "kind"}), (numbers, {"y": numbers[:, 0]})):
+        with pytest.raises(
+            OptionError, match="(--no-header|--delimiter) is for text files; the data is none"
+        ):
+            ds.train(data, **more, **options, **IN_MEMORY)
+
+
+def test_how_to_read_a_text_file_may_be_of_the_test_file(table, csv):
+    test = csv("test.csv", table(40, seed=9), delimiter=";")
+    options = {**IN_MEMORY, "target": "kind", "drop": ("price",)}
+    run = ds.train(pd.DataFrame(table()), test=test, delimiter=";", **options)
+    assert run.summary["rows"]["test"] == 40

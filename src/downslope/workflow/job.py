@@ -34,7 +34,7 @@ from downslope.workflow import defaults
 from downslope.workflow.arrays import ArrayEncoding
 from downslope.workflow.options import MEASURED_SCHEDULES, OWN, OWN_ARRAYS, TrainOptions, is_own
 from downslope.workflow.own_network import check_network, own_model
-from downslope.workflow.prepare import Prepared, prepare
+from downslope.workflow.prepare import Prepared, goes_in_as_it_is, prepare
 
 NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "sample_weight", "test")
 # what config.json knows again, and what messages call it
@@ -138,6 +138,7 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
 def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: bool) -> Job:
     """Resolve everything that was left open; nothing is compiled or written yet."""
     began = time.monotonic()
+    _check_reading(data, options)
     prepared = prepare(data, y, options)
     precision = precision_by_name(options.precision)
     base = base_rule(options)
@@ -177,6 +178,19 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
         read_seconds=time.monotonic() - began,
         by_name=architecture is not None and isinstance(options.optimizer, str) and not prepared.loss.is_own,
     )
+
+
+def _check_reading(data: Any, options: TrainOptions) -> None:
+    """Refuse options that say how columns are read where there are no such columns; nothing is read yet."""
+    test = options.test[0] if isinstance(options.test, tuple) else options.test
+    from_file = any(isinstance(one, str | Path) and one not in BUNDLED for one in (data, test))
+    if not from_file and (not options.header or options.delimiter is not None):
+        option = "--delimiter" if options.header else "--no-header"
+        raise OptionError(f"{option} is for text files; the data is none, so leave it out")
+    if options.drop and goes_in_as_it_is(data, options):
+        raise OptionError(
+            "--drop is for tables; a network of your own is given its array as it is; drop columns from that"
+        )
 
 
 def is_raced(options: TrainOptions) -> bool:
@@ -382,6 +396,10 @@ def base_rule(options: TrainOptions) -> Rule:
     if options.weight_decay not in (None, "auto"):
         raise OptionError("--weight-decay goes with an optimizer's name; give it to the rule itself instead")
     rule = as_rule(options.optimizer)
+    is_decoupled = rule.name in DECOUPLED
+    if options.weight_decay == "auto" and not (is_decoupled and "weight_decay" in rule.hyperparameters):
+        what = "within a chain" if is_decoupled else rule.name  # a chain has the name of the rule in it
+        raise OptionError(f"--weight-decay auto goes with {', '.join(DECOUPLED)}, not {what}")
     fits = options.learning_rate in (None, "auto", rule.learning_rate)
     if not fits and not isinstance(options.optimizer, Rule):
         raise OptionError(

@@ -20,6 +20,7 @@ from downslope.stepsize.schedule import SCHEDULES
 
 MEASURED_SCHEDULES = ("plateau", "line-search")
 MODELS = ("linear", "mlp")
+OF_HIDDEN_LAYERS = ("hidden", "activation", "batch_norm", "layer_norm", "group_norm", "dropout", "ramps")
 OWN = "own: "  # what config.json puts before the name of a network or a loss, which no folder can hold
 OWN_ARRAYS = ("sample_weight", "test")  # where the user's own, config.json has them as true
 
@@ -190,10 +191,15 @@ class TrainOptions:
             raise OptionError("--test and --test-fraction exclude each other; give one of them")
         if self.delimiter is not None:
             parse_delimiter(self.delimiter)
-        layers = self.hidden or self.dropout or self.batch_norm or self.layer_norm or self.group_norm
-        if self.model == "linear" and (layers or self.ramps):
+        layers = [name for name in OF_HIDDEN_LAYERS if getattr(self, name) != getattr(TrainOptions, name)]
+        if not isinstance(self.model, str) and layers:
             raise OptionError(
-                "--model linear has no hidden layers: leave out --hidden, --dropout, --ramps and the norms"
+                f"{_flag(layers[0])} is for --model mlp; a network of your own has its own layers"
+            )
+        if self.model == "linear" and any(getattr(self, name) for name in layers):
+            raise OptionError(
+                "--model linear has no hidden layers: leave out --hidden, --activation, --dropout, --ramps "
+                "and the norms"
             )
 
 

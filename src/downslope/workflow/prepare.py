@@ -132,14 +132,18 @@ def read_rows(data: Any, y: Any, options: Any, encoding: AnyEncoding | None = No
     `options` holds ``target``, ``header``, ``delimiter``, and as ``model`` the network. With the `encoding`
     of other rows, what was text there is text here.
     """
-    in_memory = not (isinstance(data, str | Path | Table) or is_frame(data))
-    if in_memory and not isinstance(options.model, str):
+    if goes_in_as_it_is(data, options):
         return read_arrays(data, y, options.target)
     as_there = {}
     if isinstance(encoding, Encoding):
         as_there = {"text": encoding.text_columns, "commas": encoding.commas}
     how = {"target": options.target, "header": options.header, "delimiter": options.delimiter}
     return read(data, y, **how, **as_there)
+
+
+def goes_in_as_it_is(data: Any, options: Any) -> bool:
+    """Return whether data is an array for a network of the user's own, with no columns to speak of."""
+    return not (isinstance(options.model, str) or isinstance(data, str | Path | Table) or is_frame(data))
 
 
 def encode(encoding: Any, table: Any) -> Batch:
