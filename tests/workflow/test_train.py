@@ -17,8 +17,9 @@ import pytest
 from sklearn import metrics as reference
 
 import downslope as ds
-from downslope.errors import DataError, NonFiniteError, OptionError, RunFolderError
+from downslope.errors import DataError, InputError, NonFiniteError, OptionError, RunFolderError
 from downslope.training import loop
+from downslope.workflow.job import resumed_job
 
 SMALL = {"hidden": (8,), "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "quiet": True}
 IN_MEMORY = {**SMALL, "out": False}
@@ -653,6 +654,16 @@ def test_resume_needs_the_same_test_file_and_the_same_weights(table, csv, tmp_pa
         ({"epochs": 2.0}, "--epochs must be a whole number"),
         ({"epochs": True}, "--epochs must be a whole number"),
         ({"seed": -1}, "--seed must be a whole number of at least 0"),
+        ({"seed": None}, "--seed must be a whole number of at least 0, got None"),
+        ({"accumulate": None}, "--accumulate must be a whole number of at least 1, got None"),
+        ({"test_fraction": None}, "--test-fraction must be a number at least 0 and below 1, got None"),
+        ({"precision": None}, "--precision: unknown 'None'. Choose one of float32"),
+        ({"activation": []}, "--activation: unknown '[]'. Choose one of"),
+        ({"early_stopping": "no"}, "early_stopping must be True or False, got 'no'"),
+        ({"batch_norm": "false"}, "batch_norm must be True or False, got 'false'"),
+        ({"guard": None}, "guard must be True or False, got None"),
+        ({"header": 5}, "header must be True or False, got 5"),
+        ({"delimiter": 5}, "--delimiter must be one character, such as ';', got 5"),
         ({"seed": 2**64}, "--seed must be below"),
         ({"dropout": 1.0}, "--dropout must be a number at least 0 and below 1"),
         ({"dropout": float("nan")}, "--dropout"),
@@ -678,6 +689,36 @@ def test_resume_needs_the_same_test_file_and_the_same_weights(table, csv, tmp_pa
 def test_options_that_no_data_could_make_right(options, said):
     with pytest.raises(OptionError, match=re.escape(said)):
         ds.train("iris", **{"out": False, "quiet": True, **options})
+
+
+def test_numpys_numbers_and_truth_values_are_options():
+    options = {
+        "early_stopping": np.False_,
+        "layer_norm": np.True_,
+        "seed": np.int64(3),
+        "dropout": np.float32(0),
+    }
+    assert ds.train("iris", **IN_MEMORY | options).summary["epochs"] == 4
+
+
+def test_a_damaged_config_is_refused_or_gone_on_with(finished, tmp_path):
+    """Whatever stands in the place of any option; nothing is trained here."""
+    shutil.copytree(finished["classification"], tmp_path / "run")
+    path = tmp_path / "run/config.json"
+    config = json.loads(path.read_text())
+    rules = [{"name": "adamw", "hyperparameters": []}, {"name": [], "hyperparameters": {}}]
+    refused = set()
+    for name in config:
+        for value in (None, 5, True, "x", [], [1], {}, {"a": 1}, *(rules if name == "optimizer" else ())):
+            path.write_text(json.dumps({**config, name: value}))
+            try:
+                resumed_job(tmp_path / "run", None, None, {})
+            except InputError as error:
+                assert "\n" not in str(error)
+                refused.add(name)
+    assert refused >= set(
+        "seed test_fraction accumulate delimiter activation sample_weight optimizer".split()
+    )
 
 
 def test_hyperparameters_that_json_does_not_know_are_resumed_or_refused(tmp_path):

@@ -111,8 +111,8 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     try:
         saved = {field.name: config[field.name] for field in fields(TrainOptions)}
         path, fingerprints = config["data_path"], {name: config[name] for name in FINGERPRINTS}
-        rule = saved["optimizer"]["name"], saved["optimizer"]["hyperparameters"]
-    except (KeyError, TypeError) as error:
+        rule = str(saved["optimizer"]["name"]), dict(saved["optimizer"]["hyperparameters"])
+    except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
     data = path if data is None else data
     if data is None:
@@ -127,7 +127,13 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
             saved["optimizer"] = rule_by_name(rule[0], **rule[1])
         except OptionError:
             raise OptionError(f"{folder}: optimizer was your own; pass the same optimizer again") from None
-    job = _job(data, y, TrainOptions(**{**saved, **given}), folder, resume=True)
+    try:
+        options = TrainOptions(**{**saved, **given})
+    except OptionError as error:
+        if given:
+            raise
+        raise RunFolderError(f"{folder / 'config.json'}: damaged ({error}); train again") from None
+    job = _job(data, y, options, folder, resume=True)
     for name, what in {**FINGERPRINTS, "data_fingerprint": job.prepared.name}.items():
         if job.config[name] != fingerprints[name]:
             raise RunFolderError(f"{folder}: {what} has changed since the run began; train again")

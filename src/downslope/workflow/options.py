@@ -20,6 +20,7 @@ from downslope.stepsize.schedule import SCHEDULES
 
 MEASURED_SCHEDULES = ("plateau", "line-search")
 MODELS = ("linear", "mlp")
+SWITCHES = ("header", "batch_norm", "layer_norm", "early_stopping", "watch_sharpness", "guard")
 OF_HIDDEN_LAYERS = ("hidden", "activation", "batch_norm", "layer_norm", "group_norm", "dropout", "ramps")
 OWN = "own: "  # what config.json puts before the name of a network or a loss, which no folder can hold
 OWN_ARRAYS = ("sample_weight", "test")  # where the user's own, config.json has them as true
@@ -134,6 +135,10 @@ class TrainOptions:
             raise OptionError(f"--target must be the name of a column, got {self.target!r}{hint}")
         if not isinstance(self.drop, list | tuple) or not all(isinstance(name, str) for name in self.drop):
             raise OptionError(f"--drop must be a list of names of columns, got {self.drop!r}")
+        for name in SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value not in (0, 1):
+                raise OptionError(f"{name} must be True or False, got {value!r}")
         if isinstance(self.model, str):
             _among("model", self.model, MODELS)
         _among("activation", self.activation, ACTIVATIONS)
@@ -189,6 +194,8 @@ class TrainOptions:
             _whole("hidden", width, 1, " for each layer, such as 256,256")
         if self.test is not None and self.test_fraction != TrainOptions.test_fraction:
             raise OptionError("--test and --test-fraction exclude each other; give one of them")
+        if not isinstance(self.delimiter, str | None):
+            raise OptionError(f"--delimiter must be one character, such as ';', got {self.delimiter!r}")
         if self.delimiter is not None:
             parse_delimiter(self.delimiter)
         layers = [name for name in OF_HIDDEN_LAYERS if getattr(self, name) != getattr(TrainOptions, name)]
@@ -236,15 +243,20 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _among(name: str, value: str | None, allowed: Any) -> None:
-    if value is None or value in allowed:
+def _is_left_open(name: str, value: Any) -> bool:
+    """Return whether the value is None, and that stands for a choice."""
+    return value is None and (name == "learning_rate" or getattr(TrainOptions, name) is None)
+
+
+def _among(name: str, value: Any, allowed: Any) -> None:
+    if _is_left_open(name, value) or (isinstance(value, str) and value in allowed):
         return
     near = did_you_mean(str(value), allowed)
     raise OptionError(f"{_flag(name)}: unknown '{value}'.{near} Choose one of {', '.join(allowed)}")
 
 
 def _number(name: str, value: Any, allowed: str, holds: Any) -> None:
-    if value is None:
+    if _is_left_open(name, value):
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not holds(value):
@@ -252,7 +264,7 @@ def _number(name: str, value: Any, allowed: str, holds: Any) -> None:
 
 
 def _whole(name: str, value: Any, least: int, more: str = "") -> None:
-    if value is None:
+    if _is_left_open(name, value):
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise OptionError(f"{_flag(name)} must be a whole number of at least {least}{more}, got {value!r}")
