@@ -94,6 +94,24 @@ def test_arrays():
     assert run.evaluate(X, labels)["accuracy"] > 0.5
 
 
+def test_an_array_of_more_columns_is_refused(tmp_path):
+    """Its columns have no names that could tell which of them were trained on."""
+    X = np.random.default_rng(0).normal(0, 1, (100, 3))
+    y = X @ [1.0, 2.0, -1.0]
+    run = ds.train(X, y, **{**SMALL, "out": tmp_path / "run"})
+    said = "the arrays: has 6 columns, but the rows of the training had 3; give the same columns"
+    for one in (run, ds.Run.load(tmp_path / "run")):
+        with pytest.raises(DataError, match=said):
+            one.predict(np.c_[X, X])
+        with pytest.raises(DataError, match=said):
+            one.evaluate(np.c_[X, X], y)
+        assert one.evaluate(X, y)["r2"] == one.evaluate(X.tolist(), y)["r2"]
+    within = ds.train(np.c_[X, y], target="x4", **IN_MEMORY)  # the target may be among them, or not
+    assert (within.predict(np.c_[X, y]) == within.predict(X)).all()
+    with pytest.raises(DataError, match="has 5 columns, but the rows of the training had 4"):
+        within.predict(np.c_[X, y, y])
+
+
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
 def test_bundled(name):
     run = ds.train(name, **{**IN_MEMORY, "epochs": 30})

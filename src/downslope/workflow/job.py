@@ -163,6 +163,7 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
         "data_fingerprint": prepared.fingerprint,
         "test_fingerprint": prepared.test_fingerprint,
         "sample_weight_fingerprint": prepared.sample_weight_fingerprint,
+        "array_columns": prepared.array_columns,
         **_resolved(options, prepared, architecture, base, schedule, plan, raced),
     }
     steps_per_epoch = -(-len(prepared.rows["train"].weights) // plan.batch_size)

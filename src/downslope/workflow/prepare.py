@@ -13,7 +13,7 @@ import numpy as np
 
 from downslope.data.bundled import BUNDLED
 from downslope.data.encoding import Encoding
-from downslope.data.memory import is_frame
+from downslope.data.memory import ARRAYS_NAME, is_frame
 from downslope.data.source import fingerprint, read
 from downslope.data.split import split
 from downslope.data.table import Table, drop_columns, resolve_target
@@ -38,6 +38,7 @@ class Prepared:
         test_fingerprint: the same of what is tested on; None where that is held out from the data.
         sample_weight_fingerprint: the same of an array of weights; None where there is none.
         n_columns: input columns of the table, before encoding.
+        array_columns: columns of data that is an array, before any is left out; None for data with names.
         encoding: how columns became arrays, fitted on the training rows.
         loss: the cost function that suits the target.
         rows: for each split that has any rows, its arrays in memory.
@@ -48,6 +49,7 @@ class Prepared:
     test_fingerprint: str | None
     sample_weight_fingerprint: str | None
     n_columns: int
+    array_columns: int | None
     encoding: AnyEncoding
     loss: Loss
     rows: dict[str, Batch]
@@ -60,6 +62,7 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
         DataError, OptionError: whatever is wrong with the data or does not fit it.
     """
     table = read_rows(data, y, options)
+    array_columns = None
     if isinstance(table, ArrayTable):
         if table.labels is None:
             raise DataError("the arrays: need y, what is to be predicted for each row")
@@ -75,6 +78,8 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
             raise OptionError(f"'{target}' is the column to predict; it cannot be dropped or be the weight")
         weights, used = sample_weights(options.sample_weight, drop_columns(table, options.drop))
         labels, n_columns = used, len(used.column_names) - 1
+        if table.name == ARRAYS_NAME:
+            array_columns = len(table.column_names) - (y is not None)
     parts = split(
         used.n_rows,
         test_fraction=0.0 if options.test is not None else options.test_fraction,
@@ -120,6 +125,7 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
         test_fingerprint,
         weights_fingerprint(options.sample_weight),
         n_columns,
+        array_columns,
         encoding,
         loss,
         {name: batch for name, batch in rows.items() if len(batch.weights)},

@@ -162,6 +162,7 @@ def _run_job(job: Job, console: Console, listeners: Sequence[Listener], at_the_e
         descent.model_state,
         job.config["header"],
         job.config["delimiter"],
+        job.config["array_columns"],
     )
     size = evaluation_size(problem.validation or problem.train)  # compiled for that many already
     measured = {

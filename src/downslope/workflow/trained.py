@@ -10,6 +10,7 @@ import numpy as np
 
 from downslope import pytrees
 from downslope.data.encoding import Encoding, Inputs
+from downslope.data.memory import ARRAYS_NAME
 from downslope.data.source import read
 from downslope.data.table import Table
 from downslope.errors import DataError, OptionError, RunFolderError
@@ -37,6 +38,7 @@ class Trained:
         loss: the cost function it was trained on.
         params, model_state: nested dictionaries of arrays.
         header, delimiter: how text files were read.
+        array_columns: columns of the array that was trained on, which has no names for them; None: no array.
     """
 
     model: Model
@@ -47,14 +49,19 @@ class Trained:
     model_state: Any
     header: bool = True
     delimiter: str | None = None
+    array_columns: int | None = None
 
     def read(self, data: Any, y: Any = None) -> Table | ArrayTable:
-        """Read data to predict or to evaluate the way the training data was read."""
+        """Read data to predict or to evaluate the way the training data was read.
+
+        Raises:
+            DataError: it cannot be read so, or is an array of more columns than that of the training.
+        """
         if isinstance(data, ArrayTable):
             return data
         if isinstance(self.encoding, ArrayEncoding):
             return read_arrays(data, y, self.encoding.target)
-        return read(
+        table = read(
             data,
             y,
             target=self.encoding.target,
@@ -63,6 +70,14 @@ class Trained:
             text=self.encoding.text_columns,
             commas=self.encoding.commas,
         )
+        if self.array_columns is not None and table.name == ARRAYS_NAME:
+            n_columns = len(table.column_names) - (y is not None)
+            if n_columns > self.array_columns:  # where there are fewer, the encoding says which it lacks
+                raise DataError(
+                    f"{table.name}: has {n_columns} columns, but the rows of the training had "
+                    f"{self.array_columns}; give the same columns in the same order"
+                )
+        return table
 
     def unfamiliar(self, table: Table | ArrayTable) -> list[str]:
         """Return what should be said of new rows that hardly resemble those of training; see `Encoding`."""
@@ -200,9 +215,9 @@ def load(folder: Path, network: Any = None) -> Trained:
             f"{folder / 'model.safetensors'}: holds '{min(unknown)}', which the network has not; it was "
             "another network that was trained"
         )
-    header, delimiter = config.get("header", True), config.get("delimiter")
     params, state = weights["params"], weights["state"]
-    return Trained(model, architecture, encoding, loss, params, state, header, delimiter)
+    how_read = config.get("header", True), config.get("delimiter"), config.get("array_columns")
+    return Trained(model, architecture, encoding, loss, params, state, *how_read)
 
 
 def evaluation_of(architecture: Architecture | None, model: Model, loss: Loss) -> Evaluation:
