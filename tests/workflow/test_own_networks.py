@@ -1,5 +1,7 @@
 """Networks that a user brings: every kind of them trains, is saved, read back and says the same."""
 
+import json
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -452,3 +454,21 @@ def test_whole_numbers_stay_whole_numbers(tmp_path):
 def test_options_without_an_effect_on_it_are_refused(options, said):
     with pytest.raises(OptionError, match=said):
         ds.train(Flax(rngs=nnx.Rngs(0)), X, Y, **SHORT, **options)
+
+
+def test_a_loss_that_a_folder_cannot_hold_is_not_measured(csv, table, tmp_path, command):
+    """Read back, the default loss stands in for it: it predicts alike, but its value would be another's."""
+
+    def scaled(outputs, targets):
+        return 1000 * (outputs[:, 0] - targets) ** 2
+
+    data, options = csv(), {**SHORT, "target": "price", "drop": ("kind",), "hidden": (4,), "epochs": 2}
+    run = ds.train(data, loss=scaled, **{**options, "out": tmp_path / "run"})
+    again = ds.Run.load(tmp_path / "run")
+    measured = run.evaluate(data)
+    assert measured.pop("loss") > 10
+    assert again.evaluate(data) == measured
+    answer = command("evaluate", tmp_path / "run", data, "--json")
+    assert set(json.loads(answer.out)) == {"rows", "rmse", "mae", "r2"}
+    found = ds.sharpness(tmp_path / "run", loss=scaled, quiet=True)
+    assert found["loss"] == pytest.approx(run.summary["metrics"]["train"]["loss"], rel=1e-5)

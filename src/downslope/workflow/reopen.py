@@ -114,7 +114,9 @@ def reopen(
     n_rows = len(rows.weights)
     if most_rows is not None and most_rows < n_rows:
         rows = even_part(rows, most_rows)
-    return Reopened(folder, replace(trained, loss=prepared.loss), rows, n_rows, config, summary)
+    return Reopened(
+        folder, replace(trained, loss=prepared.loss, stands_in=False), rows, n_rows, config, summary
+    )
 
 
 def _options(folder: Path, config: dict[str, Any], own: dict[str, Any]) -> TrainOptions:

@@ -69,7 +69,8 @@ class Run:
     def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
         """Return metrics on data that holds the target.
 
-        They are `loss`, and by task `accuracy` and `log_loss`, or `rmse`, `mae` and `r2`.
+        They are `loss`, and by task `accuracy` and `log_loss`, or `rmse`, `mae` and `r2`. A run that was
+        read from a folder does not know a loss of your own, and leaves `loss` out.
 
         Raises:
             DataError: a column is lacking, or a class was never seen in training.

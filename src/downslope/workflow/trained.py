@@ -35,10 +35,12 @@ class Trained:
         model: the network.
         architecture: the network in numbers; None for the user's own.
         encoding: how columns became arrays.
-        loss: the cost function it was trained on.
+        loss: the cost function it was trained on; where that was the user's own and is not at hand, the
+            task's default, which predicts alike.
         params, model_state: nested dictionaries of arrays.
         header, delimiter: how text files were read.
         array_columns: columns of the array that was trained on, which has no names for them; None: no array.
+        stands_in: whether `loss` is not the one that it was trained on.
     """
 
     model: Model
@@ -50,6 +52,7 @@ class Trained:
     header: bool = True
     delimiter: str | None = None
     array_columns: int | None = None
+    stands_in: bool = False
 
     def read(self, data: Any, y: Any = None) -> Table | ArrayTable:
         """Read data to predict or to evaluate the way the training data was read.
@@ -116,13 +119,16 @@ class Trained:
         return shares / shares.sum(axis=1, keepdims=True)  # to 1 in float64 too
 
     def evaluate(self, data: Any, y: Any = None) -> dict[str, float]:
-        """Return the metrics on data that holds the target too.
+        """Return the metrics on data that holds the target too; no ``loss`` where another stands in for it.
 
         Raises:
             DataError: no such column, no rows, or a class that training never saw.
         """
         rows = encode(self.encoding, self.read(data, y))
-        return measure.metrics_of(self.encoding, self.measured(rows), np.asarray(rows.targets))
+        found = measure.metrics_of(self.encoding, self.measured(rows), np.asarray(rows.targets))
+        if self.stands_in:
+            del found["loss"]
+        return found
 
     def _answers(self, data: Any) -> np.ndarray:
         table = self.read(data)
@@ -155,6 +161,7 @@ class Trained:
             "architecture": None if self.architecture is None else self.architecture.to_json(),
             # one's own predicts as the default does
             "loss": DEFAULT_LOSS[self.encoding.task] if self.loss.is_own else self.loss.spelled,
+            "stands_in": self.loss.is_own,
         }
         runs.write_json(folder / "model.json", described)
         leaves = jax.tree.leaves(self._weights)
@@ -217,7 +224,9 @@ def load(folder: Path, network: Any = None) -> Trained:
         )
     params, state = weights["params"], weights["state"]
     how_read = config.get("header", True), config.get("delimiter"), config.get("array_columns")
-    return Trained(model, architecture, encoding, loss, params, state, *how_read)
+    return Trained(
+        model, architecture, encoding, loss, params, state, *how_read, described.get("stands_in") is True
+    )
 
 
 def evaluation_of(architecture: Architecture | None, model: Model, loss: Loss) -> Evaluation:
