@@ -641,6 +641,25 @@ def test_a_run_that_was_tested_on_a_frame_goes_on_with_the_same_rows(table, csv,
     assert found["loss"] == pytest.approx(run.summary["metrics"]["train"]["loss"], rel=1e-5)
 
 
+def test_a_schedule_of_ones_own(tmp_path, identical):
+    schedule = ds.schedule_by_name("step", warmup=0.0, drops=(0.25, 0.75))
+    options = {**SMALL, "schedule": schedule}
+    whole = ds.train("iris", out=tmp_path / "whole", **options)
+    rates = whole.history["learning_rate"].to_pylist()
+    np.testing.assert_allclose(rates, [0.01, 0.001, 0.001, 0.0001], rtol=1e-4)
+    assert whole.summary["schedule"] == "own: schedule"
+    ds.train("iris", out=tmp_path / "part", listeners=[interrupt_after_epoch_2], **options)
+    with pytest.raises(OptionError, match="schedule was your own; pass the same schedule again to resume"):
+        ds.train(resume=tmp_path / "part", quiet=True)
+    assert identical(ds.train(resume=tmp_path / "part", schedule=schedule, quiet=True).params, whole.params)
+    with pytest.raises(
+        OptionError, match=r"schedule: a function \(step, total_steps\) -> .* this one fails: "
+    ):
+        ds.train("iris", **{**IN_MEMORY, "schedule": optax.constant_schedule(1.0)})
+    with pytest.raises(OptionError, match="--schedule takes a name here: constant, linear"):
+        ds.compare("iris", schedule=schedule)
+
+
 def test_resume_needs_the_same_test_file_and_the_same_weights(table, csv, tmp_path):
     data, test = csv(), csv("test.csv", table(40, seed=9))
     weight = np.linspace(1, 2, 120)

@@ -79,6 +79,8 @@ def parse_budget(budget: int | str | None) -> Budget:
 def shared_options(given: dict[str, Any]) -> TrainOptions:
     """Return the options that all arms share; OptionError for one that a comparison does not take."""
     options = options_from(given, "compare", OWN_BUSINESS)
+    if callable(options.schedule):
+        raise OptionError(f"--schedule takes a name here: {', '.join(SCHEDULES)}")
     if options.schedule in ("auto", *MEASURED_SCHEDULES):
         raise OptionError(
             f"--schedule {options.schedule} follows what it measures; all arms of a comparison share one "

@@ -26,6 +26,7 @@ from downslope.rules.rule import Rule, as_rule, chain
 from downslope.runs import folder as runs
 from downslope.stepsize.linesearch import LineSearch, backtracking
 from downslope.stepsize.plateau import reduce_on_plateau
+from downslope.stepsize.schedule import Schedule
 from downslope.training.devices import choose_devices
 from downslope.training.guard import UNGUARDED, Guard
 from downslope.training.pacing import PATIENCE, Pacing
@@ -36,7 +37,7 @@ from downslope.workflow.options import MEASURED_SCHEDULES, OWN, OWN_ARRAYS, Trai
 from downslope.workflow.own_network import check_network, own_model
 from downslope.workflow.prepare import Prepared, goes_in_as_it_is, prepare
 
-NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "sample_weight", "test")
+NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "schedule", "sample_weight", "test")
 # what config.json knows again, and what messages call it
 FINGERPRINTS = {
     "data_fingerprint": "the data",
@@ -54,7 +55,7 @@ class Job:
         model: the network.
         architecture: the network in numbers; None for the user's own.
         rule, plan, precision: what is trained, how, and for how long.
-        schedule: name of the schedule that is compiled in.
+        schedule: the schedule that is compiled in: its name, or the user's own.
         raced: whether the learning rate is chosen by a race.
         nominal_steps: how long the run is, as far as that is known; what the race may cost depends on it.
         line_search: measures every step, instead of the schedule; None: no.
@@ -62,7 +63,8 @@ class Job:
         folder: where to write; None: nowhere.
         resume: whether to go on from the folder's newest checkpoint.
         read_seconds: how long reading and encoding took.
-        by_name: whether network, loss and rule are Downslope's own, so that their names say what they do.
+        by_name: whether network, loss, rule and schedule are Downslope's own, so that their names say what
+            they do.
         overwrite: whether a run that is in the folder already is to be replaced.
     """
 
@@ -72,7 +74,7 @@ class Job:
     rule: Rule
     plan: Plan
     precision: Precision
-    schedule: str
+    schedule: str | Schedule
     raced: bool
     nominal_steps: int
     line_search: LineSearch | None
@@ -117,7 +119,7 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     data = path if data is None else data
     if data is None:
         raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
-    for name in ("model", "loss", *OWN_ARRAYS):
+    for name in ("model", "loss", "schedule", *OWN_ARRAYS):
         if is_own(name, saved[name]) and name not in given:
             raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
         if name in given and name != "test" and not is_own(name, saved[name]):
@@ -151,6 +153,8 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
     rule = wrapped(base, options)
     raced = is_raced(options)
     schedule = options.schedule or ("auto" if raced and rule.schedule != "constant" else rule.schedule)
+    if not isinstance(schedule, str):
+        _check_schedule(schedule)
     architecture = _architecture(options, prepared) if isinstance(options.model, str) else None
     model = architecture.build() if architecture is not None else own_model(options.model, prepared.encoding)
     plan = _plan(options, rule, schedule, raced, prepared, _least_decay(options, base, prepared))
@@ -183,7 +187,10 @@ def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: 
         folder=folder,
         resume=resume,
         read_seconds=time.monotonic() - began,
-        by_name=architecture is not None and isinstance(options.optimizer, str) and not prepared.loss.is_own,
+        by_name=architecture is not None
+        and isinstance(options.optimizer, str)
+        and isinstance(schedule, str)
+        and not prepared.loss.is_own,
     )
 
 
@@ -200,6 +207,17 @@ def _check_reading(data: Any, options: TrainOptions) -> None:
         )
 
 
+def _check_schedule(schedule: Schedule) -> None:
+    """Refuse a schedule of the user's own that is no multiplier; its shape is followed, nothing computed."""
+    told = "schedule: a function (step, total_steps) -> multiplier of the learning rate is needed;"
+    try:
+        found = jax.eval_shape(schedule, np.int32(0), np.float32(1))
+    except Exception as error:  # whatever it is that the schedule's own code raises
+        raise OptionError(f"{told} this one fails: {' '.join(str(error).split())}") from error
+    if getattr(found, "shape", None) != ():
+        raise OptionError(f"{told} this one gives {getattr(found, 'shape', type(found).__name__)}")
+
+
 def is_raced(options: TrainOptions) -> bool:
     """Return whether the learning rate is to be chosen by a race.
 
@@ -213,7 +231,7 @@ def is_raced(options: TrainOptions) -> bool:
 def _plan(
     options: TrainOptions,
     rule: Rule,
-    schedule: str,
+    schedule: str | Schedule,
     raced: bool,
     prepared: Prepared,
     least_decay: float | None,
@@ -343,7 +361,7 @@ def _resolved(
     prepared: Prepared,
     architecture: Architecture | None,
     rule: Rule,
-    schedule: str,
+    schedule: str | Schedule,
     plan: Plan,
     raced: bool,
 ) -> dict[str, Any]:
@@ -368,7 +386,9 @@ def _resolved(
         else options.class_weight,
         "optimizer": {"name": rule.name, "hyperparameters": _plain(rule.hyperparameters)},
         "learning_rate": "auto" if raced else plan.learning_rate,
-        "schedule": schedule,
+        "schedule": schedule
+        if isinstance(schedule, str)
+        else f"{OWN}{getattr(schedule, '__name__', type(schedule).__name__)}",
         "weight_decay": None if plan.least_decay is None else "auto",  # else in the hyperparameters
         "batch_size": plan.batch_size,
         "epochs": "auto" if _is_open(plan) else plan.epochs,

@@ -22,7 +22,7 @@ MEASURED_SCHEDULES = ("plateau", "line-search")
 MODELS = ("linear", "mlp")
 SWITCHES = ("header", "batch_norm", "layer_norm", "early_stopping", "watch_sharpness", "guard")
 OF_HIDDEN_LAYERS = ("hidden", "activation", "batch_norm", "layer_norm", "group_norm", "dropout", "ramps")
-OWN = "own: "  # what config.json puts before the name of a network or a loss, which no folder can hold
+OWN = "own: "  # what config.json puts before the name of what is a function, which no folder can hold
 OWN_ARRAYS = ("sample_weight", "test")  # where the user's own, config.json has them as true
 
 
@@ -65,8 +65,9 @@ class TrainOptions:
             transformation keeps its own.
         schedule: ``"auto"`` for warm-up, constant rate, and a decay that begins when the validation loss
             stands still; one of `stepsize.schedule.SCHEDULES`; ``"plateau"`` to lower the rate when the
-            validation loss stands still; ``"line-search"`` to measure every step; None: ``"auto"`` where the
-            learning rate is, else what suits the rule.
+            validation loss stands still; ``"line-search"`` to measure every step; a function
+            ``(step, total_steps) -> multiplier`` of the learning rate; None: ``"auto"`` where the learning
+            rate is, else what suits the rule.
         weight_decay: ≥ 0; ``"auto"``: the rule's own, raised while smaller weights do better on the
             validation rows (`training.steering`), for the rules of `rules.decay.DECOUPLED`. None: ``"auto"``
             where it can be, else the rule's own; 0 for ``model="linear"`` unless the rule is ``"lamb"``.
@@ -111,7 +112,7 @@ class TrainOptions:
     class_weight: Any = None
     optimizer: Any = "adamw"
     learning_rate: float | str | None = "auto"
-    schedule: str | None = None
+    schedule: Any = None
     weight_decay: float | str | None = None
     batch_size: int | str | None = None
     accumulate: int = 1
@@ -150,7 +151,8 @@ class TrainOptions:
                 "--loss must be a name, such as 'huber' or 'huber:2', or a function of outputs and targets; "
                 f"got a {type(self.loss).__name__}"
             )
-        _among("schedule", self.schedule, ("auto", *SCHEDULES, *MEASURED_SCHEDULES))
+        if not callable(self.schedule):
+            _among("schedule", self.schedule, ("auto", *SCHEDULES, *MEASURED_SCHEDULES))
         _among("precision", self.precision, PRECISIONS)
         _among("shard", self.shard, ("parameters",))
         if isinstance(self.optimizer, str):

@@ -109,7 +109,7 @@ def _parts(
     network: Model,
     loss: Loss,
     rule: Rule,
-    schedule_name: str,
+    schedule: str | Schedule,
     raced: bool,
     precision: Precision,
     micro_batches: int,
@@ -117,12 +117,15 @@ def _parts(
     devices: Devices,
 ) -> Parts:
     model = in_precision(network, precision)
-    schedule = named_schedule(schedule_name) if schedule_name != "auto" else None
-    if raced or schedule is None:
-        schedule = phased(schedule)
+    if isinstance(schedule, str):
+        multiplier = named_schedule(schedule) if schedule != "auto" else None
+    else:
+        multiplier = schedule
+    if raced or multiplier is None:
+        multiplier = phased(multiplier)
     objective = training_objective(model, loss)
     step = make_step(
-        objective, rule, schedule, precision=precision, micro_batches=micro_batches, line_search=line_search
+        objective, rule, multiplier, precision=precision, micro_batches=micro_batches, line_search=line_search
     )
 
     def begin(params: Any, model_state: Any) -> TrainState:
@@ -132,10 +135,10 @@ def _parts(
     return Parts(
         objective=objective,
         step=step,
-        schedule=schedule,
+        schedule=multiplier,
         evaluation=None
         if model is network
         else jax.jit(summed_in_float32(make_evaluation(model, loss), precision)),
-        programs=programs_of(objective, step, rule, schedule, devices),
+        programs=programs_of(objective, step, rule, multiplier, devices),
         begin=jax.jit(begin, donate_argnums=(0, 1)),
     )

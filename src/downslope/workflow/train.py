@@ -64,7 +64,8 @@ def train(
         out: the run folder; None: ``runs/<data>-<n>``; False: nothing is written.
         overwrite: replace the run that `out` holds.
         resume: go on with the run in this folder, with its options; `data` is needed only where it was
-            not a file or a bundled name, `optimizer` only where it was an Optax transformation.
+            not a file or a bundled name, `optimizer` only where it was an Optax transformation, and `model`,
+            `loss`, `schedule`, `sample_weight` and `test` only where they were your own functions or arrays.
         quiet: print nothing.
         console: where to print instead of standard output.
         listeners: functions of one `training.events.Event`, called as it happens.
@@ -110,7 +111,11 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     except KeyboardInterrupt:  # before or after the descent, which ends in good order by itself
         can_go_on = job.folder is not None and (job.resume or outcome.is_begun(job.folder, job))
         in_memory = job.config["data_path"] is None
-        own = [f", {name}=…" for name in ("model", "loss", *OWN_ARRAYS) if is_own(name, job.config[name])]
+        own = [
+            f", {name}=…"
+            for name in ("model", "loss", "schedule", *OWN_ARRAYS)
+            if is_own(name, job.config[name])
+        ]
         how = f"downslope train --resume {job.folder}"
         if in_memory or own:
             how = f"train({'data, ' if in_memory else ''}resume='{job.folder}'{''.join(own)})"
