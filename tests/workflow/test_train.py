@@ -19,7 +19,7 @@ from sklearn import metrics as reference
 import downslope as ds
 from downslope.errors import DataError, InputError, NonFiniteError, OptionError, RunFolderError
 from downslope.training import loop
-from downslope.workflow.job import resumed_job
+from downslope.workflow.resume import resumed_job
 
 SMALL = {"hidden": (8,), "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "quiet": True}
 IN_MEMORY = {**SMALL, "out": False}

@@ -13,7 +13,7 @@ import numpy as np
 
 from downslope.data.bundled import BUNDLED
 from downslope.data.source import dataset_name
-from downslope.errors import OptionError, RunFolderError
+from downslope.errors import OptionError
 from downslope.gradient.precision import Precision, precision_by_name
 from downslope.models.architecture import Architecture
 from downslope.models.functional import Model
@@ -33,17 +33,9 @@ from downslope.training.pacing import PATIENCE, Pacing
 from downslope.training.plan import Plan
 from downslope.workflow import defaults
 from downslope.workflow.arrays import ArrayEncoding
-from downslope.workflow.options import MEASURED_SCHEDULES, OWN, OWN_ARRAYS, TrainOptions, is_own
+from downslope.workflow.options import MEASURED_SCHEDULES, OWN, TrainOptions
 from downslope.workflow.own_network import check_network, own_model
 from downslope.workflow.prepare import Prepared, goes_in_as_it_is, prepare
-
-NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "schedule", "sample_weight", "test")
-# what config.json knows again, and what messages call it
-FINGERPRINTS = {
-    "data_fingerprint": "the data",
-    "test_fingerprint": "what it was tested on",
-    "sample_weight_fingerprint": "sample_weight",
-}
 
 
 @dataclass(frozen=True)
@@ -97,53 +89,10 @@ def new_job(data: Any, y: Any, out: Any, overwrite: bool, options: TrainOptions)
     if out is not False:
         folder = runs.next_free(Path("runs"), dataset_name(data)) if out in (None, True) else Path(out)
         runs.check_free(folder, overwrite)
-    return replace(_job(data, y, options, folder, resume=False), overwrite=overwrite)
+    return replace(job_of(data, y, options, folder, resume=False), overwrite=overwrite)
 
 
-def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
-    """Return the job that goes on with the run in `folder`, with the options that it was begun with.
-
-    `given` holds what a folder cannot: the user's own network, loss, rule or arrays.
-    """
-    runs.refuse_comparison(folder)
-    config = runs.read_json(folder / "config.json")
-    others = [name for name in given if name not in NOT_IN_A_FOLDER]
-    if others:
-        raise OptionError(f"resume goes on with the run's own options; leave out {', '.join(others)}")
-    try:
-        saved = {field.name: config[field.name] for field in fields(TrainOptions)}
-        path, fingerprints = config["data_path"], {name: config[name] for name in FINGERPRINTS}
-        rule = str(saved["optimizer"]["name"]), dict(saved["optimizer"]["hyperparameters"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
-    data = path if data is None else data
-    if data is None:
-        raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
-    for name in ("model", "loss", "schedule", *OWN_ARRAYS):
-        if is_own(name, saved[name]) and name not in given:
-            raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
-        if name in given and name != "test" and not is_own(name, saved[name]):
-            raise OptionError(f"{folder}: {name} was {saved[name]}, none of your own; leave it out")
-    if "optimizer" not in given:
-        try:
-            saved["optimizer"] = rule_by_name(rule[0], **rule[1])
-        except OptionError:
-            raise OptionError(f"{folder}: optimizer was your own; pass the same optimizer again") from None
-    try:
-        options = TrainOptions(**{**saved, **given})
-    except OptionError as error:
-        if given:
-            raise
-        raise RunFolderError(f"{folder / 'config.json'}: damaged ({error}); train again") from None
-    job = _job(data, y, options, folder, resume=True)
-    for name, what in {**FINGERPRINTS, "data_fingerprint": job.prepared.name}.items():
-        if job.config[name] != fingerprints[name]:
-            raise RunFolderError(f"{folder}: {what} has changed since the run began; train again")
-    name = str(config.get("data", job.prepared.name))  # as it was first typed
-    return replace(job, prepared=replace(job.prepared, name=name), config={**job.config, "data": name})
-
-
-def _job(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: bool) -> Job:
+def job_of(data: Any, y: Any, options: TrainOptions, folder: Path | None, resume: bool) -> Job:
     """Resolve everything that was left open; nothing is compiled or written yet."""
     began = time.monotonic()
     _check_reading(data, options)

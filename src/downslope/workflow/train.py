@@ -28,9 +28,10 @@ from downslope.training.plan import Problem
 from downslope.workflow import outcome, words
 from downslope.workflow.display import Display
 from downslope.workflow.importance import permutation_importance
-from downslope.workflow.job import Job, new_job, resumed_job
+from downslope.workflow.job import Job, new_job
 from downslope.workflow.options import OWN_ARRAYS, is_own, options_from
 from downslope.workflow.problem import problem_of
+from downslope.workflow.resume import resumed_job
 from downslope.workflow.run import Run
 from downslope.workflow.snapshots import PathRecorder
 from downslope.workflow.trained import Trained

@@ -1,0 +1,64 @@
+"""The way back into a run that was interrupted: its options from config.json, and what no folder can hold."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from downslope.errors import OptionError, RunFolderError
+from downslope.rules.registry import rule_by_name
+from downslope.runs import folder as runs
+from downslope.workflow.job import Job, job_of
+from downslope.workflow.options import OWN_ARRAYS, TrainOptions, is_own
+
+NOT_IN_A_FOLDER = ("model", "loss", "optimizer", "schedule", "sample_weight", "test")
+# what config.json knows again, and what messages call it
+FINGERPRINTS = {
+    "data_fingerprint": "the data",
+    "test_fingerprint": "what it was tested on",
+    "sample_weight_fingerprint": "sample_weight",
+}
+
+
+def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
+    """Return the job that goes on with the run in `folder`, with the options that it was begun with.
+
+    `given` holds what a folder cannot: the user's own network, loss, rule, schedule or arrays.
+    """
+    runs.refuse_comparison(folder)
+    config = runs.read_json(folder / "config.json")
+    others = [name for name in given if name not in NOT_IN_A_FOLDER]
+    if others:
+        raise OptionError(f"resume goes on with the run's own options; leave out {', '.join(others)}")
+    try:
+        saved = {field.name: config[field.name] for field in fields(TrainOptions)}
+        path, fingerprints = config["data_path"], {name: config[name] for name in FINGERPRINTS}
+        rule = str(saved["optimizer"]["name"]), dict(saved["optimizer"]["hyperparameters"])
+    except KeyError as error:
+        raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
+    except (TypeError, ValueError):
+        raise RunFolderError(f"{folder / 'config.json'}: damaged ('optimizer'); train again") from None
+    data = path if data is None else data
+    if data is None:
+        raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
+    for name in ("model", "loss", "schedule", *OWN_ARRAYS):
+        if is_own(name, saved[name]) and name not in given:
+            raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
+        if name in given and name != "test" and not is_own(name, saved[name]):
+            raise OptionError(f"{folder}: {name} was {saved[name]}, none of your own; leave it out")
+    if "optimizer" not in given:
+        try:
+            saved["optimizer"] = rule_by_name(rule[0], **rule[1])
+        except OptionError:
+            raise OptionError(f"{folder}: optimizer was your own; pass the same optimizer again") from None
+    try:
+        options = TrainOptions(**{**saved, **given})
+    except OptionError as error:
+        if given:
+            raise
+        raise RunFolderError(f"{folder / 'config.json'}: damaged ({error}); train again") from None
+    job = job_of(data, y, options, folder, resume=True)
+    for name, what in {**FINGERPRINTS, "data_fingerprint": job.prepared.name}.items():
+        if job.config[name] != fingerprints[name]:
+            raise RunFolderError(f"{folder}: {what} has changed since the run began; train again")
+    name = str(config.get("data", job.prepared.name))  # as it was first typed
+    return replace(job, prepared=replace(job.prepared, name=name), config={**job.config, "data": name})
