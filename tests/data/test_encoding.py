@@ -99,6 +99,53 @@ def test_heavy_tails_are_compressed(far):
     assert fit(make(x=x, y=[*range(230)])).describe()[0]["became"] == "standardised number"
 
 
+@pytest.mark.parametrize("unknown", [-999.0, 99999.0, 2147483647.0])
+@pytest.mark.parametrize("share", [0.005, 0.016, 0.05, 0.1, 0.2])
+def test_many_equal_far_values_leave_the_others_apart_and_are_named(unknown, share):
+    n = 2000
+    x = np.random.default_rng(0).normal(50, 10, n)
+    x[: round(share * n)] = unknown
+    encoding = fit(make(x=x, y=np.arange(n) + 0.5))
+    dense = encoding.encode_inputs(make(x=x)).dense[:, 0]
+    assert dense[round(share * n) :].std() > 0.05  # standardised alone, 0.024 beside -999 in a fifth
+    assert encoding.notes[1:] == [
+        f"'x': {unknown:.0f} in {round(share * n)} training rows lies far off; "
+        "empty those cells if it means unknown"
+    ]
+
+
+def test_far_values_are_found_beside_cells_that_are_mostly_equal():
+    random = np.random.default_rng(0)
+    x = random.choice([0.0, 1.0, 2.0, 99.0], 2000, p=[0.78, 0.15, 0.05, 0.02])
+    encoding = fit(make(x=x, y=np.arange(2000) + 0.5))
+    zero, one = encoding.encode_inputs(make(x=[0.0, 1.0])).dense[:, 0]
+    assert one - zero > 0.5  # standardised alone it would be 0.07
+    assert "99 in " in encoding.notes[1]
+
+
+WELL_BEHAVED = {
+    "normal": lambda random, n: random.normal(50, 10, n),
+    "uniform": lambda random, n: random.uniform(0, 1, n),
+    "exponential": lambda random, n: random.exponential(1, n),
+    "counts": lambda random, n: random.poisson(0.3, n),
+    "skewed counts": lambda random, n: random.negative_binomial(3, 0.1, n),
+    "two groups": lambda random, n: random.normal(0, 1, n) + 10 * (random.random(n) < 0.2),
+    "mostly 0": lambda random, n: random.normal(1000, 200, n) * (random.random(n) < 0.1),
+    "nearly all 0": lambda random, n: random.normal(1000, 100, n) * (random.random(n) < 0.025),
+    "half 0": lambda random, n: random.normal(1000, 200, n) * (random.random(n) < 0.5),
+    "binary": lambda random, n: random.random(n) < 0.3,
+    "rarely 1": lambda random, n: random.random(n) < 0.02,
+}
+
+
+@pytest.mark.parametrize("kind", WELL_BEHAVED)
+def test_columns_without_far_values_are_standardised_only(kind):
+    x = WELL_BEHAVED[kind](np.random.default_rng(0), 2000).astype(float)
+    encoding = fit(make(x=x, y=np.arange(2000) + 0.5))
+    assert encoding.describe()[0]["became"] == "standardised number"
+    assert not encoding.notes[1:]
+
+
 def test_no_number_is_too_large():
     encoding = fit(make(x=[*np.arange(200.0), 1e300, -1e300], y=[*range(202)]))
     dense = encoding.encode_inputs(make(x=[1e300, 1e308, -1e308, 0.0, None])).dense[:, 0]

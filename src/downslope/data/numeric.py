@@ -7,6 +7,12 @@ from the mean, which happens in no sample of a normal distribution, a few values
 deviation and all others would be squeezed together. asinh is linear near the center and
 logarithmic far from it, keeps the order, takes any sign, and loses nothing.
 
+Where the far values are many, such as −999 for "unknown", they widen the standard deviation until
+nothing lies 8 of it away. So a value is far as well if its distance from the median is more than 20
+times that of three quarters of the values that differ from the median. That is deaf to a quarter of
+the values, wherever they lie; and those equal to the median are left out because of columns that
+are mostly 0.
+
 Values beyond |z| = 10 are held there. In training only a value that is rare in an otherwise constant
 column gets so far, and one such row would dominate the gradient; in new data it is a cell in another
 unit or a range that the network never saw, and must not swamp the other inputs.
@@ -22,7 +28,10 @@ from downslope.data import cells
 from downslope.data.fields import check
 
 HEAVY_TAIL = 8.0  # standard deviations
+FAR = 20.0  # distances within which three quarters lie
 LIMIT = 10.0
+_JUDGED = 100_000  # values that quartiles are estimated from
+_REPEATED = 5  # equal far values that are hardly chance
 
 
 @dataclass(frozen=True)
@@ -108,14 +117,15 @@ def fit_number(name: str, values: np.ndarray) -> Number | None:
     indicator, note = _missing(len(values) - len(present), "the mean")
     if len(present) == 0 or present.min() == present.max():
         return None
+    far = _far_off(present)
     mean, std = _moments(present)
     center = spread = 0.0
-    if std == 0 or max(present.max() - mean, mean - present.min()) > HEAVY_TAIL * std:
+    if far.any() or std == 0 or max(present.max() - mean, mean - present.min()) > HEAVY_TAIL * std:
         center = float(np.median(present))
         with np.errstate(over="ignore"):
             low, high = np.quantile(present, [0.25, 0.75])
             # The quartiles may be equal; the mean distance from the center is not.
-            spread = float(high - low) or float(np.mean(np.abs(present - center)))
+            spread = float(high - low) or float(np.mean(np.abs(present[~far] - center)))
             bent = np.arcsinh((present - center) / spread) if spread > 0 and np.isfinite(spread) else None
         if bent is not None and bent.min() < bent.max():
             mean, std = _moments(bent)
@@ -123,7 +133,35 @@ def fit_number(name: str, values: np.ndarray) -> Number | None:
             center = spread = 0.0
     if not (std > 0 and np.isfinite(std) and np.isfinite(mean)):
         return None  # equal but for rounding
+    note = "; ".join(part for part in (note, _repeated(present[far])) if part)
     return Number(name, mean, std, center, spread, indicator, note)
+
+
+def _far_off(values: np.ndarray) -> np.ndarray:
+    """Return which of the values, finite (n,), lie far off from most others, bool (n,)."""
+    some = values[:: len(values) // _JUDGED + 1]
+    with np.errstate(over="ignore", invalid="ignore"):  # near ±1.8e308 nothing can be said to be farther
+        center = np.median(some)
+        distances = np.abs(some - center)
+        distances = distances[distances > 0]
+        reach = FAR * np.quantile(distances, 0.75, method="higher") if len(distances) else np.inf
+        if max(values.max() - center, center - values.min()) <= reach:  # nearly always, and soon found
+            return np.zeros(len(values), bool)
+        return np.abs(values - center) > reach
+
+
+def _repeated(far: np.ndarray) -> str:
+    """Return what is to be said where one far-off value stands for many of them, as −999 does."""
+    if len(far) < _REPEATED:
+        return ""
+    distinct, counts = np.unique(far, return_counts=True)
+    most = int(counts.argmax())
+    if counts[most] < max(_REPEATED, len(far) / 5):
+        return ""
+    return (
+        f"{distinct[most]:.15g} in {counts[most]:,} training rows lies far off; "
+        "empty those cells if it means unknown"
+    )
 
 
 def fit_truth(name: str, values: np.ndarray) -> Truth | None:
