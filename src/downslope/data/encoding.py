@@ -38,7 +38,8 @@ class Encoding:
     Arguments:
         columns: one transform for each column but the target, in the table's order.
         labels: the target's own transform.
-        notes: what the user is told: the task and why, which columns are ignored, what is missing.
+        notes: what the user is told: the task and why, how the data was read, which columns are ignored,
+            what is missing.
         commas: what those in the numbers of a text file are; see `read_csv`.
     """
 
@@ -82,7 +83,7 @@ class Encoding:
         if all(isinstance(column, Ignored) for column in columns):
             reasons = "; ".join(_notes(columns)) or f"'{target}' is the only column"
             raise DataError(f"{table.name}: no column is left to predict '{target}' from ({reasons})")
-        return cls(columns, labels, [task_note, *_notes(columns)], table.commas)
+        return cls(columns, labels, [task_note, *table.notes, *_notes(columns)], table.commas)
 
     @property
     def task(self) -> Task:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 
 from downslope.errors import DataError, OptionError, did_you_mean
@@ -34,12 +35,14 @@ class Table:
         columns: the columns, of the types listed at the top of this module.
         default_target: the column to predict where the user names none; None for files.
         commas: what those in the numbers of a text file were taken for, see `read_csv`; None: there are none.
+        notes: what the user is told about how it was read.
     """
 
     name: str
     columns: pa.Table
     default_target: str | None = None
     commas: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -119,6 +122,23 @@ def drop_columns(table: Table, names: Iterable[str]) -> Table:
     if not kept:
         raise OptionError(f"--drop leaves no column of {table.name}; drop fewer")
     return replace(table, columns=table.columns.select(kept))
+
+
+def drop_empty_rows(table: Table) -> Table:
+    """Return the table without the rows in which every cell is missing, and with a note that says so.
+
+    Spreadsheets write such rows below their data. Where there are no others, the table stays as it is.
+    """
+    columns = table.columns.columns
+    if any(column.null_count == 0 for column in columns):
+        return table
+    empty = np.logical_and.reduce([column.is_null().to_numpy() for column in columns])
+    count = int(empty.sum())
+    if count in (0, table.n_rows):
+        return table
+    rows = "1 empty row" if count == 1 else f"{count:,} empty rows"
+    note = f"{rows} left out (first: row {int(empty.argmax()) + 1})"
+    return replace(table, columns=table.columns.filter(pa.array(~empty)), notes=(*table.notes, note))
 
 
 def suggest_columns(name: str, known: list[str]) -> str:

@@ -16,7 +16,7 @@ from downslope.data.encoding import Encoding
 from downslope.data.memory import ARRAYS_NAME, is_frame
 from downslope.data.source import fingerprint, read
 from downslope.data.split import split
-from downslope.data.table import Table, drop_columns, resolve_target
+from downslope.data.table import Table, drop_columns, drop_empty_rows, resolve_target
 from downslope.data.target import class_codes
 from downslope.errors import DataError, OptionError
 from downslope.gradient.backprop import Batch
@@ -133,7 +133,9 @@ def prepare(data: Any, y: Any, options: TrainOptions) -> Prepared:
 
 
 def read_rows(data: Any, y: Any, options: Any, encoding: AnyEncoding | None = None) -> Table | ArrayTable:
-    """Read data: arrays for a user's own network as they are, all else as a table.
+    """Read data to train or to test on: arrays for a user's own network as they are, all else as a table.
+
+    Empty rows of a file are left out, as there is nothing to learn from them.
 
     `options` holds ``target``, ``header``, ``delimiter``, and as ``model`` the network. With the `encoding`
     of other rows, what was text there is text here.
@@ -144,7 +146,8 @@ def read_rows(data: Any, y: Any, options: Any, encoding: AnyEncoding | None = No
     if isinstance(encoding, Encoding):
         as_there = {"text": encoding.text_columns, "commas": encoding.commas}
     how = {"target": options.target, "header": options.header, "delimiter": options.delimiter}
-    return read(data, y, **how, **as_there)
+    table = read(data, y, **how, **as_there)
+    return drop_empty_rows(table) if isinstance(data, str | Path) else table
 
 
 def goes_in_as_it_is(data: Any, options: Any) -> bool:
