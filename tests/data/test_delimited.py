@@ -150,6 +150,59 @@ def test_commas_mean_what_they_meant_in_other_files(tmp_path):
     assert read_csv(path).commas is None
 
 
+SALES = "a;b\n304.175;1,5\n5.559;2\n683;3\n67.149;4,25\n"
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["304.175", "5.559", "683", "NA"], "int64", [304175, 5559, 683, None]),
+        (["304.175", "1.001.031", "683"], "int64", [304175, 1001031, 683]),
+        (["-1.200", "+5.559", " 7 ", "None"], "int64", [-1200, 5559, 7, None]),
+        (["1.234,56", "12,5", "1.000"], "double", [1234.56, 12.5, 1000.0]),
+        (["1.234,567", "1.234"], "double", [1234.567, 1234.0]),
+        (["1.234,567", "0.5"], "string", ["1.234,567", "0.5"]),
+        (["304.175", "5.5"], "double", [304.175, 5.5]),
+        (["304.175", "0.559"], "double", [304.175, 0.559]),
+        (["1.5", "2.25"], "double", [1.5, 2.25]),
+        (["1e5", "99999999999999999999"], "double", [1e5, 1e20]),
+        (["304.175", "x"], "string", ["304.175", "x"]),
+    ],
+)
+def test_points_beside_decimal_commas_separate_thousands(tmp_path, cells, kind, values):
+    rows = "".join(f"{cell};0,5\n" for cell in cells)
+    for name in ("a.csv", "a.csv.gz"):
+        assert columns_of(tmp_path, "a;b\n" + rows, name)["a"] == (kind, values)
+
+
+def test_points_are_decimal_signs_where_no_comma_is(tmp_path):
+    for other, delimiter in (("2", ";"), ("2.5", ";"), ("x", "\t"), ("1,500", ";"), ('"1,5"', ",")):
+        text = "a;b\n304.175;{0}\n5.559;{0}\n".replace(";", delimiter).format(other)
+        assert columns_of(tmp_path, text)["a"] == ("double", [304.175, 5.559])
+    assert columns_of(tmp_path, "a;b\n1.001.031;2\n683;3\n")["a"] == ("string", ["1.001.031", "683"])
+
+
+def test_what_points_were_taken_for_is_said(tmp_path):
+    table = read_csv(write(tmp_path, SALES))
+    assert table.notes == (
+        "'a': points separate thousands, because commas are decimal signs in this file (304.175 is 304175)",
+    )
+    assert table.points == {"a": "thousands"}
+    table = read_csv(write(tmp_path, "a;b;c\n304.175;1,5;2.5\n5.1;2;2\n"))
+    assert (table.notes, table.points) == ((), {"a": "decimal", "c": "decimal"})
+    assert read_csv(write(tmp_path, "a;b;c\n304.175;1;2.5\n")).points == {}
+
+
+def test_points_mean_what_they_meant_in_other_files(tmp_path):
+    known = {"commas": "decimal", "points": {"a": "thousands", "b": "decimal"}}
+    read = columns_of(tmp_path, "a;b;c\n304.175;304.175;304.175\n", **known)
+    assert read == {"a": ("int64", [304175]), "b": ("double", [304.175]), "c": ("double", [304.175])}
+    read = columns_of(tmp_path, "a;b;c;d\n304.175;304.175;304.175;1,5\n", **known)
+    assert [read[name][1][0] for name in "abcd"] == [304175, 304.175, 304175, 1.5]
+    assert columns_of(tmp_path, "a,b\n304175,1.5\n", **known)["a"] == ("int64", [304175])
+    assert columns_of(tmp_path, SALES, text={"a"})["a"][1] == ["304.175", "5.559", "683", "67.149"]
+
+
 def test_what_was_text_is_text_whatever_it_looks_like(tmp_path):
     path = tmp_path / "new.csv"
     path.write_text("slot,version,on,number\n12:00,1.10,true,1.10\n09:30,007,NA,7\n")

@@ -52,6 +52,8 @@ DAMAGE = [
     (change(["format"], 2), "has format 2, not 1"),
     (change(["extra"], 2), "has other fields than expected"),
     (change(["notes"], [1]), "the notes are not texts"),
+    (change(["points"], {"x": "many"}), "points are unknown"),
+    (change(["points"], ["x"]), "points are unknown"),
     (change(["columns"], {}), "the columns are not a list"),
     (change(["columns", 0], 7), "column 1 is not an object"),
     (change(["columns", 0, "kind"], "os.system"), "column 1 has the unknown kind 'os.system'"),

@@ -1,5 +1,6 @@
 """From a file to arrays: what is left out, and what is read alike in training and prediction."""
 
+import pyarrow as pa
 import pytest
 
 import downslope as ds
@@ -58,3 +59,18 @@ def test_every_row_of_a_prediction_is_answered(path):
     path.write_text(f"size,kind,price\n{rows(0, ROWS)}{EMPTY}")
     run = ds.train(path, target="price", hidden=[4], epochs=1, learning_rate=0.01, out=False, quiet=True)
     assert len(run.predict(path)) == ROWS + 1
+
+
+@pytest.mark.parametrize("other", ["b;a\n1;304.175\n", "b;a\n1,0;304.175\n", "a,b\n304175,1\n"])
+def test_thousands_are_read_alike_in_training_and_prediction(path, tmp_path, other):
+    lines = [f"{100 + 7 * i}.{175 + i};{i},5;{2 * i}" for i in range(ROWS)]
+    path.write_text("\n".join(["a;b;price", *lines]))
+    run = ds.train(path, target="price", hidden=[4], epochs=1, learning_rate=0.01, out=tmp_path / "run")
+    expected = run.predict(pa.table({"a": [304175], "b": [1.0]}))
+    assert expected != run.predict(pa.table({"a": [304.175], "b": [1.0]}))
+    (tmp_path / "other.csv").write_text(other)
+    for one in (run, ds.Run.load(tmp_path / "run")):
+        assert one.predict(tmp_path / "other.csv") == expected
+    found = prepared(path, test=str(path))
+    assert found.encoding.to_json()["points"] == {"a": "thousands"}
+    assert "(100.175 is 100175)" in found.encoding.notes[1]

@@ -11,7 +11,7 @@ the file disagrees with the guess from the first, Arrow converts the earlier one
 import csv
 import itertools
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,17 +20,11 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from downslope.data.dialect import Dialect, not_utf8, open_text, read_dialect
-from downslope.data.table import Table
-from downslope.data.typed import MISSING, TEXT, settle
+from downslope.data.separators import find_commas, first_pointed, parse_numbers, shows_decimals
+from downslope.data.table import Table, list_names
+from downslope.data.typed import MISSING, TEXT, beside_numbers, settle
 from downslope.errors import DataError
 
-_DECIMAL_COMMA = r"^[-+]?\d*,?\d+([eE][-+]?\d+)?$"
-_THOUSANDS = r"^[-+]?[1-9]\d{0,2}(,\d{3}){1,5}$"
-_MILLIONS = r"^[-+]?\d{1,3}(,\d{3}){2,5}$"
-_BELOW_A_THOUSAND = r"^[-+]?\d{1,3}$"
-_WHOLE = r"^[-+]?\d+$"
-_NOT_THOUSANDS = r"^[-+]?0*,|,(\d{1,2}|\d{4,})([eE]|$)"
-_TRIED_FIRST = 1000  # cells
 _BLOCK_BYTES = 4 << 20  # no row may be longer; larger blocks were no faster
 
 
@@ -41,6 +35,7 @@ def read_csv(
     delimiter: str | None = None,
     text: Collection[str] = (),
     commas: str | None = None,
+    points: Mapping[str, str] | None = None,
 ) -> Table:
     """Read a delimited text file, plain or gzipped.
 
@@ -51,6 +46,8 @@ def read_csv(
             semicolon, tab and bar splits the first rows evenly.
         text: columns that are text, whatever their cells look like.
         commas: in numbers, ``"decimal"`` signs or ``"thousands"`` separators; None: found out.
+        points: beside decimal commas, what they are in the numbers of a column, by its name; in others
+            they separate ``"thousands"`` wherever these fit and the file itself shows decimal commas.
 
     Returns:
         The table, with missing cells (empty, NA, NaN, null, ?, …) null.
@@ -70,63 +67,80 @@ def read_csv(
     if columns.num_rows == 0:
         raise DataError(f"{path}: the file has a header but no rows")
     _check_quotes(path, dialect, columns)
-    settled = []
+    settled = {}
     for name, column in zip(dialect.names, columns.columns, strict=True):
         if pa.types.is_binary(column.type):
             raise not_utf8(path, f"column '{name}'")
-        settled.append(settle(column, parse=name not in text))
-    unsettled = [
-        place for place, name in enumerate(dialect.names) if name not in text and settled[place].type == TEXT
-    ]
-    commas = commas or _commas([settled[place] for place in unsettled], dialect.delimiter)
-    for place in unsettled:
-        settled[place] = _without_commas(settled[place], commas)
-    understood = any(settled[place].type != TEXT for place in unsettled)
-    return Table(str(path), pa.table(settled, names=dialect.names), commas=commas if understood else None)
+        settled[name] = settle(column, parse=name not in text)
+    return _with_numbers(path, dialect, settled, text, commas, points or {})
 
 
-def _commas(columns: list[pa.ChunkedArray], delimiter: str) -> str | None:
-    """Return what the commas in a file's numbers are: ``"decimal"``, ``"thousands"``, None where unclear.
+def _with_numbers(
+    path: Path,
+    dialect: Dialect,
+    settled: dict[str, pa.ChunkedArray],
+    text: Collection[str],
+    commas: str | None,
+    points: Mapping[str, str],
+) -> Table:
+    """Return the table in which columns of text with commas, and points beside them, are numbers."""
+    free = {name: column for name, column in settled.items() if name not in text}
+    texts = {name: column for name, column in free.items() if column.type == TEXT}
+    floats = [name for name, column in free.items() if column.type == pa.float64()]
+    commas = commas or find_commas(texts.values(), dialect.delimiter)
+    separating = set()  # columns whose points, if there are any that fit, separate thousands
+    if commas == "decimal":
+        shown = dialect.delimiter != "," and any(map(shows_decimals, texts.values()))
+        usual = "thousands" if shown else "decimal"
+        separating = {name for name in free if points.get(name, usual) == "thousands"}
+        # Arrow took these for decimal points, and what was 5.100 is 5.1 by now.
+        texts |= _as_text(path, dialect, {name for name in floats if name in separating})
+    parsed = {
+        name: parse_numbers(column, commas, points=name in separating) for name, column in texts.items()
+    }
+    numbers = {name: column for name, column in parsed.items() if column.type != TEXT}
+    pointed = {name: first_pointed(texts[name]) for name in numbers if name in separating}
+    pointed = {name: cell for name, cell in pointed.items() if cell is not None}
+    found = {}
+    if numbers and commas == "decimal":
+        found = dict.fromkeys(floats, "decimal") | dict.fromkeys(pointed, "thousands")
+    return Table(
+        str(path),
+        pa.table(settled | numbers),
+        commas=commas if numbers else None,
+        points=found,
+        notes=_note(numbers, pointed),
+    )
 
-    "2,35" shows decimal signs wherever commas are no delimiters, "1,002,350" thousands separators, and so
-    does "2,350" beside "323". Where nothing shows, they are decimal signs, unless they are delimiters.
-    """
-    thousands = False
-    for column in columns:
-        if delimiter != "," and _all(column, _DECIMAL_COMMA) and _any(column, _NOT_THOUSANDS):
-            return "decimal"
-        if not thousands and _all(column, f"{_THOUSANDS}|{_BELOW_A_THOUSAND}"):
-            mixed = _any(column, _THOUSANDS) and _any(column, _BELOW_A_THOUSAND)
-            thousands = mixed or _any(column, _MILLIONS)
-    if thousands:
-        return "thousands"
-    return None if delimiter == "," else "decimal"
+
+def _note(numbers: dict[str, pa.ChunkedArray], pointed: dict[str, str]) -> tuple[str, ...]:
+    """Return what is to be said of points that could have been decimal signs, given a cell of each column."""
+    whole = [name for name in pointed if numbers[name].type == pa.int64()]
+    if not whole:
+        return ()
+    cell = pointed[whole[0]]
+    return (
+        f"{list_names(whole)}: points separate thousands, because commas are decimal signs in this file "
+        f"({cell} is {cell.replace('.', '')})",
+    )
 
 
-def _without_commas(column: pa.ChunkedArray, commas: str | None) -> pa.ChunkedArray:
-    """Return the numbers of a column of text whose commas mean that, if it is one."""
-    if commas == "decimal" and _all(column, _DECIMAL_COMMA):
-        return pc.replace_substring(column, ",", ".").cast(pa.float64())
-    if commas == "thousands" and _all(column, f"{_THOUSANDS}|{_WHOLE}"):
-        return pc.replace_substring(column, ",", "").cast(pa.int64())
-    return column
+def _as_text(path: Path, dialect: Dialect, names: set[str]) -> dict[str, pa.ChunkedArray]:
+    """Return columns that were read as numbers the way they stand in the file."""
+    if not names:
+        return {}
+    columns = _parse(path, dialect, names, only=names).columns
+    in_order = [name for name in dialect.names if name in names]
+    return {name: beside_numbers(settle(column)) for name, column in zip(in_order, columns, strict=True)}
 
 
-def _all(column: pa.ChunkedArray, pattern: str) -> bool:
-    """Return whether all cells of a column of text match, missing ones aside."""
-    column = column.drop_null()
-    beginning = column.slice(0, _TRIED_FIRST)  # most columns of text show here that they hold no numbers
-    return all(pc.all(pc.match_substring_regex(part, pattern)).as_py() for part in (beginning, column))
-
-
-def _any(column: pa.ChunkedArray, pattern: str) -> bool:
-    return bool(pc.any(pc.match_substring_regex(column, pattern)).as_py())
-
-
-def _parse(path: Path, dialect: Dialect, text: Collection[str]) -> pa.Table:
+def _parse(
+    path: Path, dialect: Dialect, text: Collection[str], only: Collection[str] | None = None
+) -> pa.Table:
     # The columns go by number while Arrow reads, because it treats two of one name as one.
     numbered = [str(i) for i in range(len(dialect.names))]
     as_text = {str(i): TEXT for i, name in enumerate(dialect.names) if name in text}
+    included = None if only is None else [str(i) for i, name in enumerate(dialect.names) if name in only]
     with pa.input_stream(str(path), compression="gzip" if path.suffix.lower() == ".gz" else None) as stream:
         return arrow_csv.read_csv(
             stream,
@@ -139,6 +153,7 @@ def _parse(path: Path, dialect: Dialect, text: Collection[str]) -> pa.Table:
             convert_options=arrow_csv.ConvertOptions(
                 null_values=list(MISSING),
                 column_types=as_text,
+                include_columns=included,
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
                 true_values=["true", "True", "TRUE"],  # not "1": a column of 0 and 1 is whole numbers

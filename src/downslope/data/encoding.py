@@ -1,7 +1,7 @@
 """Columns ↔ arrays: everything that was fitted to the training rows, and saves itself as JSON."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,13 +40,14 @@ class Encoding:
         labels: the target's own transform.
         notes: what the user is told: the task and why, how the data was read, which columns are ignored,
             what is missing.
-        commas: what those in the numbers of a text file are; see `read_csv`.
+        commas, points: what those in the numbers of a text file are; see `read_csv`.
     """
 
     columns: tuple[Transform, ...]
     labels: Target
     notes: list[str]
     commas: str | None = None
+    points: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -83,7 +84,7 @@ class Encoding:
         if all(isinstance(column, Ignored) for column in columns):
             reasons = "; ".join(_notes(columns)) or f"'{target}' is the only column"
             raise DataError(f"{table.name}: no column is left to predict '{target}' from ({reasons})")
-        return cls(columns, labels, [task_note, *table.notes, *_notes(columns)], table.commas)
+        return cls(columns, labels, [task_note, *table.notes, *_notes(columns)], table.commas, table.points)
 
     @property
     def task(self) -> Task:
@@ -110,6 +111,11 @@ class Encoding:
         """Names of the columns that were text: in other files they are too, even if all cells are numbers."""
         texts = {column.name for column in self.columns if isinstance(column, OneHot | Embedded)}
         return texts | {self.target} if any(isinstance(label, str) for label in self.classes) else texts
+
+    @property
+    def as_read(self) -> dict[str, Any]:
+        """How other files are to be read like the one of training: arguments of `read_csv`."""
+        return {"text": self.text_columns, "commas": self.commas, "points": self.points}
 
     @property
     def feature_names(self) -> list[str]:
@@ -218,6 +224,7 @@ class Encoding:
             "columns": [transforms.to_json(column) for column in self.columns],
             "notes": self.notes,
             "commas": self.commas,
+            "points": dict(self.points),
         }
 
     @classmethod
@@ -232,7 +239,8 @@ class Encoding:
         if content.get("format") != _FORMAT:
             raise damaged(what, f"has format {content.get('format')!r}, not {_FORMAT}")
         check(
-            set(content) | {"commas"} == {"format", "target", "columns", "notes", "commas"},
+            set(content) | {"commas", "points"}
+            == {"format", "target", "columns", "notes", "commas", "points"},
             what,
             "has other fields than expected",
         )
@@ -242,6 +250,12 @@ class Encoding:
         )
         commas = content.get("commas")
         check(commas in (None, "decimal", "thousands"), "commas", "is unknown")
+        points = content.get("points", {})
+        check(
+            isinstance(points, dict) and all(means in ("decimal", "thousands") for means in points.values()),
+            "points",
+            "are unknown",
+        )
         check(isinstance(content["columns"], list), "the columns", "are not a list")
         columns = tuple(
             transforms.from_json(column, f"column {i}")
@@ -250,7 +264,7 @@ class Encoding:
         labels = target_from_json(content["target"])
         names = [labels.name, *(column.name for column in columns)]
         check(len(set(names)) == len(names), "the columns", "repeat a name")
-        return cls(columns, labels, list(notes), commas)
+        return cls(columns, labels, list(notes), commas, points)
 
 
 def _transposed(columns: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def read(
     delimiter: str | None = None,
     text: Collection[str] = (),
     commas: str | None = None,
+    points: Mapping[str, str] | None = None,
 ) -> Table:
     """Read anything that DATA may name.
 
@@ -48,6 +49,7 @@ def read(
         delimiter: what separates its columns; see `read_csv`.
         text: its columns that are text; see `read_csv`.
         commas: what they are in its numbers; see `read_csv`.
+        points: what they are in the numbers of its columns; see `read_csv`.
 
     Raises:
         DataError: the file is missing, is of an unknown kind, or cannot be used; the arrays do not fit.
@@ -63,7 +65,8 @@ def read(
     if isinstance(data, str) and data in BUNDLED:
         return load(data)
     if isinstance(data, (str, Path)):
-        return _read_file(Path(data), str(data), header=header, delimiter=delimiter, text=text, commas=commas)
+        how = {"text": text, "commas": commas, "points": points}
+        return _read_file(Path(data), str(data), header=header, delimiter=delimiter, **how)
     return from_frame(data) if is_frame(data) else from_arrays(data)
 
 

@@ -13,8 +13,8 @@ types (lists, structs, bytes) are held too, but can only be dropped.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ class Table:
         columns: the columns, of the types listed at the top of this module.
         default_target: the column to predict where the user names none; None for files.
         commas: what those in the numbers of a text file were taken for, see `read_csv`; None: there are none.
+        points: what those in the numbers of a column were taken for, by its name, where commas are decimal.
         notes: what the user is told about how it was read.
     """
 
@@ -42,6 +43,7 @@ class Table:
     columns: pa.Table
     default_target: str | None = None
     commas: str | None = None
+    points: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -138,13 +138,11 @@ def read_rows(data: Any, y: Any, options: Any, encoding: AnyEncoding | None = No
     Empty rows of a file are left out, as there is nothing to learn from them.
 
     `options` holds ``target``, ``header``, ``delimiter``, and as ``model`` the network. With the `encoding`
-    of other rows, what was text there is text here.
+    of other rows, what was text there is text here, and numbers are written as they were there.
     """
     if goes_in_as_it_is(data, options):
         return read_arrays(data, y, options.target)
-    as_there = {}
-    if isinstance(encoding, Encoding):
-        as_there = {"text": encoding.text_columns, "commas": encoding.commas}
+    as_there = encoding.as_read if isinstance(encoding, Encoding) else {}
     how = {"target": options.target, "header": options.header, "delimiter": options.delimiter}
     table = read(data, y, **how, **as_there)
     return drop_empty_rows(table) if isinstance(data, str | Path) else table

@@ -70,8 +70,7 @@ class Trained:
             target=self.encoding.target,
             header=self.header,
             delimiter=self.delimiter,
-            text=self.encoding.text_columns,
-            commas=self.encoding.commas,
+            **self.encoding.as_read,
         )
         if self.array_columns is not None and table.name == ARRAYS_NAME:
             n_columns = len(table.column_names) - (y is not None)
