@@ -1,6 +1,5 @@
 """Descend any differentiable loss: the third way in, for those who bring their own."""
 
-import inspect
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from downslope import pytrees
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.errors import NonFiniteError, OptionError
-from downslope.gradient.backprop import Batch, Objective, weighted_mean
+from downslope.gradient.backprop import Batch, Objective
 from downslope.rules.adam import adam
 from downslope.rules.ranges import POSITIVE, checked
 from downslope.rules.rule import Rule, as_rule
@@ -24,6 +22,8 @@ from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.compiling import jit_steps
 from downslope.training.interrupt import interrupts
+from downslope.training.own_arrays import as_params, as_rows
+from downslope.training.own_loss import as_objective, has_slope
 from downslope.training.recording import (
     MOST_WEIGHTS,
     empty_path,
@@ -134,12 +134,10 @@ def minimize(
         step_size = rule.learning_rate
     if not callable(loss):
         raise OptionError(f"loss must be a function of the params, got {type(loss).__name__}")
-    try:
-        params = jax.tree.map(jnp.asarray, params)
-    except TypeError as error:
-        raise OptionError(f"params: needs a tree of arrays; {error}") from None
-    rows, n_rows = _rows(data)
-    batch_size = _check(params, step_size, n_rows, data is not None, batch_size, steps, epochs)
+    params = as_params(params)
+    rows = as_rows(data)
+    n_rows = len(rows.weights)
+    batch_size = _check(step_size, n_rows, data is not None, batch_size, steps, epochs)
     if epochs is not None:
         steps = epochs * -(-n_rows // batch_size)
     steps = 1000 if steps is None else steps
@@ -147,7 +145,7 @@ def minimize(
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise OptionError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     key = jax.random.key(seed)
-    objective, by_row = _objective(loss, params, rows, key)
+    objective, by_row = as_objective(loss, params, rows, key)
     step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
     every = steps_per_point(params, steps)
     run = jit_steps(make_stretch(recording(step, every)), donate_argnums=(0, 1))
@@ -185,7 +183,7 @@ def minimize(
         result = _result(state, rule, objective, rows, losses, norms, began, stopped_because, every)
     what = f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}"
     remedy = f"Try a step_size below {step_size:g}; this error's .result has the last finite params"
-    if bad == 1 and not _has_slope(objective, result.params, rows, key):
+    if bad == 1 and not has_slope(objective, result.params, rows, key):
         what = f"the gradient is not finite at the start, though the loss is {result.loss:.3g}"
         remedy = "No step size is to blame: look for a root, a quotient or a logarithm of 0 in the loss"
     if bad == 0:
@@ -194,30 +192,8 @@ def minimize(
     raise NonFiniteError(f"{what}. {remedy}", result)
 
 
-def _rows(data: Sequence[Any] | None) -> tuple[Batch, int]:
-    """Return the rows as one batch on the device, and how many there are; without data, one empty row."""
-    if data is None:
-        return Batch((), (), jnp.ones(1, jnp.float32)), 1
-    if hasattr(data, "shape"):
-        raise OptionError("data: needs a tuple of arrays, such as data=(x, y) or data=(x,); got one array")
-    try:
-        arrays = tuple(jnp.asarray(array) for array in data)
-    except TypeError as error:
-        raise OptionError(f"data: needs arrays of numbers; {error}") from None
-    lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
-    if len(lengths) != 1 or lengths == {0}:
-        raise OptionError(f"data: needs arrays with equally many rows; got {sorted(lengths)}")
-    n_rows = lengths.pop()
-    return Batch(arrays, (), jnp.ones(n_rows, jnp.float32)), n_rows
-
-
-def _check(
-    params: Any, step_size: float, n_rows: int, has_data: bool, batch_size: Any, steps: Any, epochs: Any
-) -> int:
+def _check(step_size: float, n_rows: int, has_data: bool, batch_size: Any, steps: Any, epochs: Any) -> int:
     """Return the batch size, after refusing what cannot be meant."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise OptionError(f"params: '{pytrees.path_name(path)}' is {leaf.dtype}, not floating point")
     checked("minimize", step_size=(step_size, POSITIVE))
     if steps is not None and epochs is not None:
         raise OptionError("give steps or epochs, not both")
@@ -227,41 +203,6 @@ def _check(
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise OptionError(f"{name} must be a whole number of at least 1, got {value!r}")
     return n_rows if batch_size is None else min(batch_size, n_rows)
-
-
-def _objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -> tuple[Objective, bool]:
-    """Return the loss as an objective, and whether it gives one number per row."""
-    takes_key = "key" in inspect.signature(loss).parameters
-
-    def value(params: Any, inputs: tuple[Any, ...], key: Any) -> Any:
-        found = loss(params, *inputs, **({"key": key} if takes_key else {}))
-        if not isinstance(found, (jax.Array, np.ndarray, np.generic)):
-            kind = type(found).__name__
-            raise OptionError(
-                f"loss: must return an array that is computed from the params; it returns {kind}"
-            )
-        return jnp.asarray(found)
-
-    form = jax.eval_shape(value, params, rows.inputs, key)
-    if not jnp.issubdtype(form.dtype, jnp.floating):
-        raise OptionError(
-            f"loss: must return floating-point numbers, which have a slope; it returns {form.dtype}"
-        )
-    by_row = bool(rows.inputs) and form.shape == rows.weights.shape
-    if form.shape != () and not by_row:
-        raise OptionError(f"loss: must return a scalar, or one number per row; it returns shape {form.shape}")
-
-    def objective(params: Any, model_state: Any, batch: Batch, key: Any) -> tuple[Any, Any]:
-        values = value(params, batch.inputs, key)
-        return (weighted_mean(values, batch.weights) if by_row else values), model_state
-
-    return objective, by_row
-
-
-def _has_slope(objective: Objective, params: Any, rows: Batch, key: Any) -> bool:
-    """Return whether the gradient of all rows is finite."""
-    gradient = jax.jit(jax.grad(lambda params: objective(params, (), rows, key)[0]))(params)
-    return bool(pytrees.all_finite(gradient))
 
 
 def _stretches(

@@ -1,0 +1,48 @@
+"""A loss of the user's own, as an objective that the compiled steps can descend."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from downslope import pytrees
+from downslope.errors import OptionError
+from downslope.gradient.backprop import Batch, Objective, weighted_mean
+
+
+def as_objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -> tuple[Objective, bool]:
+    """Return the loss as an objective, and whether it gives one number per row."""
+    takes_key = "key" in inspect.signature(loss).parameters
+
+    def value(params: Any, inputs: tuple[Any, ...], key: Any) -> Any:
+        found = loss(params, *inputs, **({"key": key} if takes_key else {}))
+        if not isinstance(found, (jax.Array, np.ndarray, np.generic)):
+            kind = type(found).__name__
+            raise OptionError(
+                f"loss: must return an array that is computed from the params; it returns {kind}"
+            )
+        return jnp.asarray(found)
+
+    form = jax.eval_shape(value, params, rows.inputs, key)
+    if not jnp.issubdtype(form.dtype, jnp.floating):
+        raise OptionError(
+            f"loss: must return floating-point numbers, which have a slope; it returns {form.dtype}"
+        )
+    by_row = bool(rows.inputs) and form.shape == rows.weights.shape
+    if form.shape != () and not by_row:
+        raise OptionError(f"loss: must return a scalar, or one number per row; it returns shape {form.shape}")
+
+    def objective(params: Any, model_state: Any, batch: Batch, key: Any) -> tuple[Any, Any]:
+        values = value(params, batch.inputs, key)
+        return (weighted_mean(values, batch.weights) if by_row else values), model_state
+
+    return objective, by_row
+
+
+def has_slope(objective: Objective, params: Any, rows: Batch, key: Any) -> bool:
+    """Return whether the gradient of all rows is finite."""
+    gradient = jax.jit(jax.grad(lambda params: objective(params, (), rows, key)[0]))(params)
+    return bool(pytrees.all_finite(gradient))
