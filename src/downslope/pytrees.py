@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 PyTree = Any
@@ -49,6 +50,16 @@ def all_finite(tree: PyTree) -> Array:
     """Return a boolean scalar: is every number in every floating-point leaf finite?"""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])) if leaves else jnp.bool_(True)
+
+
+def fits(array: np.ndarray, dtype: Any) -> bool:
+    """Return whether whole numbers keep their values in a `dtype` of whole numbers.
+
+    >>> fits(np.array([3 * 10**10]), np.int32), fits(np.array([3]), np.int32)
+    (False, True)
+    """
+    limits = np.iinfo(dtype)
+    return not array.size or bool(array.min() >= limits.min and array.max() <= limits.max)
 
 
 def paths(tree: PyTree) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from downslope import pytrees
 from downslope.errors import OptionError
@@ -27,17 +28,38 @@ def as_rows(data: Sequence[Any] | None) -> Batch:
     """Return the rows as one batch on the device; without data, one empty row.
 
     Raises:
-        OptionError: they are no arrays, or of unequal lengths.
+        OptionError: they are no arrays, of unequal lengths, or hold whole numbers that the device would wrap.
     """
     if data is None:
         return Batch((), (), jnp.ones(1, jnp.float32))
     if hasattr(data, "shape"):
         raise OptionError("data: needs a tuple of arrays, such as data=(x, y) or data=(x,); got one array")
-    try:
-        arrays = tuple(jnp.asarray(array) for array in data)
-    except TypeError as error:
-        raise OptionError(f"data: needs arrays of numbers; {error}") from None
+    arrays = tuple(_on_device(array) for array in data)
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
     if len(lengths) != 1 or lengths == {0}:
         raise OptionError(f"data: needs arrays with equally many rows; got {sorted(lengths)}")
     return Batch(arrays, (), jnp.ones(lengths.pop(), jnp.float32))
+
+
+def _on_device(array: Any) -> jax.Array:
+    """Return one array on the device; OptionError if it is none, or its whole numbers would be wrapped."""
+    if not isinstance(array, jax.Array):
+        try:
+            array = np.asarray(array)
+        except ValueError as error:  # lists of unequal lengths
+            raise OptionError(f"data: needs arrays of numbers; {error}") from None
+        if array.dtype.kind in "iu":
+            _refuse_wrapped(array, jax.dtypes.canonicalize_dtype(array.dtype))
+    try:
+        return jnp.asarray(array)
+    except TypeError as error:  # texts
+        raise OptionError(f"data: needs arrays of numbers; {error}") from None
+
+
+def _refuse_wrapped(array: np.ndarray, dtype: Any) -> None:
+    if dtype != array.dtype and not pytrees.fits(array, dtype):
+        limits = np.iinfo(dtype)
+        raise OptionError(
+            f"data: whole numbers must lie within {limits.min} to {limits.max}, got {array.min()} to "
+            f"{array.max()}; give them as floating-point numbers, or as codes that are smaller"
+        )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from downslope import pytrees
 from downslope.data.encoding import Encoding
 from downslope.data.memory import from_arrays
 from downslope.data.table import DEFAULT_TARGET, Table
@@ -50,7 +51,7 @@ def read_arrays(inputs: Any, y: Any, target: str | None) -> ArrayTable:
         raise DataError(f"the arrays: need at least one row, got shape {array.shape}")
     if array.dtype.kind not in "fiub":
         raise DataError(f"the arrays: inputs must be numbers, got {array.dtype}")
-    if array.dtype.kind in "iu" and array.size and not fits_int32(array):
+    if array.dtype.kind in "iu" and not pytrees.fits(array, np.int32):
         raise DataError(
             f"the arrays: whole numbers must lie within ±2³¹, got {array.min()} to {array.max()}; "
             "give them as floating-point numbers, or as codes that are smaller"
@@ -66,12 +67,6 @@ def read_arrays(inputs: Any, y: Any, target: str | None) -> ArrayTable:
         return ArrayTable(array, None)
     labels = from_arrays(np.zeros((len(array), 1)), y, target=target or DEFAULT_TARGET)
     return ArrayTable(array, Table("the arrays", labels.columns.select([target or DEFAULT_TARGET])))
-
-
-def fits_int32(array: np.ndarray) -> bool:
-    """Whether whole numbers keep their values in 32 bits."""
-    limits = np.iinfo(np.int32)
-    return bool(array.min() >= limits.min and array.max() <= limits.max)
 
 
 @dataclass(frozen=True)
