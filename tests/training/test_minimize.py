@@ -199,7 +199,7 @@ BAD = {
     "large seed": ({"seed": 2**32}, "seed must be"),
     "no data": ({"data": ()}, "equally many rows"),
     "uneven data": ({"data": (INPUTS, TARGETS[:-1])}, "equally many rows"),
-    "one array": ({"data": INPUTS}, "needs a tuple of arrays"),
+    "one array": ({"data": INPUTS}, "needs a tuple of what .* got one array"),
     "texts": ({"data": (np.array(["a", "b"]),)}, "needs arrays of numbers"),
     "a number as data": ({"data": (np.float32(1),)}, "equally many rows"),
 }

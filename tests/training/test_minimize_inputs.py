@@ -1,5 +1,6 @@
 """What `minimize` refuses, and what it takes in many forms."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,3 +23,62 @@ def test_wide_whole_numbers_that_fit():
     rows = (np.full(4, 3, np.int64), np.full(4, 3, np.uint32), [3] * 4, jnp.full(4, 3))
     result = ds.minimize(mean_square, jnp.float32(0), data=rows, rule=ds.sgd(), step_size=0.05, steps=100)
     assert float(result.params) == pytest.approx(3, abs=1e-4)
+
+
+X = np.arange(6, dtype=np.float32).reshape(6, 1)
+Y = 2 * X[:, 0]
+
+
+def test_trees_of_arrays():
+    def loss(at, rows, pair):
+        return (rows["x"][:, 0] * at - pair[0]) ** 2 + 0 * pair[1]["z"]
+
+    found = ds.minimize(
+        loss, jnp.float32(0), data=({"x": X}, (Y, {"z": [0.0] * 6})), batch_size=4, epochs=3, step_size=0.1
+    )
+    expected = ds.minimize(
+        lambda at, x, y: (x[:, 0] * at - y) ** 2,
+        jnp.float32(0),
+        data=[X, Y],
+        batch_size=4,
+        epochs=3,
+        step_size=0.1,
+    )
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-6)
+    with pytest.raises(OptionError, match=r"equally many rows; got \[3, 6\]"):
+        ds.minimize(loss, jnp.float32(0), data=({"x": X}, (Y[:3], {"z": Y})))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"x": X, "y": Y}, "needs a tuple of what the loss takes .* got dict"),
+        (((X, Y) for _ in range(3)), "needs a tuple of what the loss takes .* got generator"),
+        (([[1.0, 2.0], [3.0]],), "data: needs arrays of numbers; .* inhomogeneous"),
+        ((X, None), "data: needs arrays of numbers"),
+        ((X, {"a": ["b"] * 6}), "data: needs arrays of numbers"),
+    ],
+)
+def test_data_that_is_none(wrong, said):
+    with pytest.raises(OptionError, match=said):
+        ds.minimize(mean_square, jnp.float32(0), data=wrong)
+
+
+def descent(at):
+    return ds.minimize(lambda x: (x - at) ** 2, jnp.float32(0), steps=2).params
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: jax.jit(descent)(1.0),
+        lambda: jax.jit(lambda: descent(1.0))(),
+        lambda: jax.vmap(descent)(jnp.ones(2)),
+        lambda: jax.grad(descent)(1.0),
+        lambda: jax.grad(lambda at: ds.minimize(lambda x: x**2, at, steps=2).loss)(1.0),
+        lambda: jax.vmap(lambda row: ds.minimize(mean_square, 0.0, data=(row,)).loss)(jnp.ones((2, 3))),
+    ],
+)
+def test_inside_of_a_transformation(call):
+    with pytest.raises(OptionError, match=r"inside of jax.jit, .* examples/plain_loop.py"):
+        call()

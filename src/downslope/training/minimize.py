@@ -22,7 +22,7 @@ from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.compiling import jit_steps
 from downslope.training.interrupt import interrupts
-from downslope.training.own_arrays import as_params, as_rows
+from downslope.training.own_arrays import as_params, as_rows, refuse_tracers
 from downslope.training.own_loss import as_objective, has_slope
 from downslope.training.recording import (
     MOST_WEIGHTS,
@@ -111,14 +111,15 @@ def minimize(
         step_size: > 0; the rule's own default if None; or a line search, `downslope.backtracking()`, which
             measures at every step how far to go.
         steps: updates in all; 1000 if neither `steps` nor `epochs` is given.
-        data: arrays of equal length along the first axis.
+        data: what `loss` takes beside the params, one entry each: an array, or a tuple or dictionary of
+            arrays. All have as many rows, along the first axis.
         batch_size: rows per gradient; all of them if None.
         epochs: passes over the rows, instead of `steps`.
         schedule: how the step size changes over the steps: a name of `stepsize.schedule.SCHEDULES`.
         seed: fixes the order of the rows and the keys.
 
     Raises:
-        OptionError: arguments that do not fit together.
+        OptionError: arguments that do not fit together; a call inside of `jax.jit`, `jax.vmap` or `jax.grad`.
         NonFiniteError: the loss stopped being a number; its ``result`` holds the last finite params.
 
     Example:
@@ -136,6 +137,7 @@ def minimize(
         raise OptionError(f"loss must be a function of the params, got {type(loss).__name__}")
     params = as_params(params)
     rows = as_rows(data)
+    refuse_tracers(params, rows.inputs)
     n_rows = len(rows.weights)
     batch_size = _check(step_size, n_rows, data is not None, batch_size, steps, epochs)
     if epochs is not None:

@@ -32,13 +32,31 @@ def as_rows(data: Sequence[Any] | None) -> Batch:
     """
     if data is None:
         return Batch((), (), jnp.ones(1, jnp.float32))
-    if hasattr(data, "shape"):
-        raise OptionError("data: needs a tuple of arrays, such as data=(x, y) or data=(x,); got one array")
-    arrays = tuple(_on_device(array) for array in data)
-    lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
+    if not isinstance(data, tuple | list):
+        kind = "one array" if hasattr(data, "shape") else type(data).__name__
+        raise OptionError(
+            "data: needs a tuple of what the loss takes beside the params, such as data=(x, y), data=(x,) or "
+            f"data=({{'x': x, 'y': y}},); got {kind}"
+        )
+    inputs = jax.tree.map(_on_device, tuple(data), is_leaf=lambda node: not isinstance(node, tuple | dict))
+    lengths = {array.shape[0] if array.ndim else 0 for array in jax.tree.leaves(inputs)}
     if len(lengths) != 1 or lengths == {0}:
         raise OptionError(f"data: needs arrays with equally many rows; got {sorted(lengths)}")
-    return Batch(arrays, (), jnp.ones(lengths.pop(), jnp.float32))
+    return Batch(inputs, (), jnp.ones(lengths.pop(), jnp.float32))
+
+
+def refuse_tracers(*trees: Any) -> None:
+    """Refuse to descend inside of `jax.jit`, `jax.vmap` or `jax.grad`, whose arrays have no values yet.
+
+    Args:
+        trees: the arrays to look at. Under `jax.jit` a new array is a tracer too, wherever it comes from.
+    """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((trees, jnp.zeros(())))):
+        raise OptionError(
+            "minimize cannot be called inside of jax.jit, jax.vmap or jax.grad: it compiles and starts the "
+            "descent itself. There, write the loop with rule.direction in jax.lax.scan; "
+            "examples/plain_loop.py shows such a step"
+        )
 
 
 def _on_device(array: Any) -> jax.Array:

@@ -11,6 +11,7 @@ import numpy as np
 from downslope import pytrees
 from downslope.errors import OptionError
 from downslope.gradient.backprop import Batch, Objective, weighted_mean
+from downslope.training.own_arrays import refuse_tracers
 
 
 def as_objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -> tuple[Objective, bool]:
@@ -26,7 +27,8 @@ def as_objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -
             )
         return jnp.asarray(found)
 
-    form = jax.eval_shape(value, params, rows.inputs, key)
+    program, form = jax.make_jaxpr(value, return_shape=True)(params, rows.inputs, key)
+    refuse_tracers(program.consts)  # of a loss that closes over what is traced around it
     if not jnp.issubdtype(form.dtype, jnp.floating):
         raise OptionError(
             f"loss: must return floating-point numbers, which have a slope; it returns {form.dtype}"
