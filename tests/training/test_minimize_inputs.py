@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import downslope as ds
 from downslope.errors import OptionError
@@ -82,3 +83,43 @@ def descent(at):
 def test_inside_of_a_transformation(call):
     with pytest.raises(OptionError, match=r"inside of jax.jit, .* examples/plain_loop.py"):
         call()
+
+
+class Network(nnx.Module):
+    """One layer, and what `part` makes."""
+
+    def __init__(self, part=None):
+        self.layer = nnx.Linear(1, 1, rngs=nnx.Rngs(0))
+        self.part = part() if part else lambda x: x
+
+    def __call__(self, x):
+        return self.part(self.layer(x))[:, 0]
+
+
+PARTS = {
+    "BatchStat": lambda: nnx.BatchNorm(1, rngs=nnx.Rngs(0)),
+    "Rng": lambda: nnx.Dropout(0.5, rngs=nnx.Rngs(0)),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_module_that_holds_more_than_what_is_learned(kind):
+    model = Network(PARTS[kind])
+    for params in (model, nnx.state(model), {"a": [model]}):
+        with pytest.raises(
+            OptionError, match=rf"holds {kind}.* downslope.train\(model, …\), or .* nnx.split"
+        ):
+            ds.minimize(lambda model: jnp.mean(model(X) ** 2), params)
+
+
+def test_modules_of_params_alone_and_the_remedy():
+    found = ds.minimize(lambda model: jnp.mean((model(X) - Y) ** 2), Network(), step_size=0.1, steps=200)
+    assert isinstance(found.params, Network)
+    assert found.loss < 0.1 * found.losses[0]
+    graph, params, rest = nnx.split(Network(PARTS["BatchStat"]), nnx.Param, ...)
+
+    def loss(params, x, y):
+        return jnp.mean((nnx.merge(graph, params, rest, copy=True)(x) - y) ** 2)
+
+    found = ds.minimize(loss, params, data=(X, Y), step_size=0.1, steps=200)
+    assert found.loss < 0.1 * found.losses[0]

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from downslope import pytrees
 from downslope.errors import OptionError
@@ -13,7 +14,15 @@ from downslope.gradient.backprop import Batch
 
 
 def as_params(params: Any) -> Any:
-    """Return the start as a tree of arrays; OptionError if it is none, or not of floating point."""
+    """Return the start as a tree of arrays; OptionError if it cannot be descended as a whole."""
+    for leaf in jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, nnx.Variable)):
+        if isinstance(leaf, nnx.Variable) and not isinstance(leaf, nnx.Param):
+            raise OptionError(
+                f"params: the module holds {type(leaf).__name__}, which is not learned by descent; train it "
+                "by downslope.train(model, …), or give the learned ones alone: "
+                "graph, params, rest = nnx.split(model, nnx.Param, ...), and in the loss "
+                "nnx.merge(graph, params, rest, copy=True)"
+            )
     try:
         params = jax.tree.map(jnp.asarray, params)
     except TypeError as error:
