@@ -1,5 +1,7 @@
 """What `minimize` refuses, and what it takes in many forms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,3 +125,45 @@ def test_modules_of_params_alone_and_the_remedy():
 
     found = ds.minimize(loss, params, data=(X, Y), step_size=0.1, steps=200)
     assert found.loss < 0.1 * found.losses[0]
+
+
+def noisy(at, key):
+    return (at - jax.random.normal(key)) ** 2
+
+
+def test_a_key_that_is_bound_already():
+    key = jax.random.key(7)
+    for loss in (
+        functools.partial(noisy, key=key),
+        jax.jit(functools.partial(noisy, key=key)),
+        functools.partial(functools.partial(noisy, key=key)),
+        lambda at: noisy(at, key),
+    ):
+        losses = ds.minimize(loss, jnp.float32(0), steps=3, step_size=1e-6).losses
+        np.testing.assert_allclose(losses, float(jax.random.normal(key)) ** 2, rtol=1e-4)
+
+
+def test_a_key_that_is_data():
+    def attention(at, query, key):
+        return (at * query * key).sum(-1)
+
+    with_names = ds.minimize(attention, jnp.float32(0), data=(X, X), steps=3)
+    expected = ds.minimize(lambda at, a, b: attention(at, a, b), jnp.float32(0), data=(X, X), steps=3)
+    np.testing.assert_array_equal(with_names.losses, expected.losses)
+
+
+def test_a_key_with_a_default_is_still_random():
+    losses = ds.minimize(lambda at, *, key=None: noisy(at, key), jnp.float32(0), steps=9).losses
+    assert len(np.unique(losses)) == 9
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda at, x, y: at, "here 2 in all; missing a required argument: 'y'"),
+        (lambda at: at, "here 2 in all; too many positional arguments"),
+    ],
+)
+def test_a_loss_of_other_arguments(loss, said):
+    with pytest.raises(OptionError, match=said):
+        ds.minimize(loss, jnp.float32(0), data=(X,))

@@ -105,7 +105,8 @@ def minimize(
     Args:
         loss: ``loss(params)``, or ``loss(params, *data)`` with `data`. It returns a scalar, or one number
             per row (rows,), whose mean is minimised; then a last, smaller batch is padded instead of
-            compiled apart. A loss that takes ``key`` gets a fresh random key at every step.
+            compiled apart. A loss that takes one more argument, ``key``, gets a fresh random key at
+            every step.
         params: a pytree of floating-point arrays.
         rule: which way to step; `downslope.adam()` if None. Any Optax transformation is accepted.
         step_size: > 0; the rule's own default if None; or a line search, `downslope.backtracking()`, which

@@ -1,5 +1,6 @@
 """A loss of the user's own, as an objective that the compiled steps can descend."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from downslope.training.own_arrays import refuse_tracers
 
 def as_objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -> tuple[Objective, bool]:
     """Return the loss as an objective, and whether it gives one number per row."""
-    takes_key = "key" in inspect.signature(loss).parameters
+    takes_key = _takes_key(loss, (params, *rows.inputs))
 
     def value(params: Any, inputs: tuple[Any, ...], key: Any) -> Any:
         found = loss(params, *inputs, **({"key": key} if takes_key else {}))
@@ -42,6 +43,30 @@ def as_objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -
         return (weighted_mean(values, batch.weights) if by_row else values), model_state
 
     return objective, by_row
+
+
+def _takes_key(loss: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+    """Return whether `key` is an argument that is left; OptionError where these are not those of the loss."""
+    try:
+        signature = inspect.signature(loss)
+    except ValueError:  # of a function that is not written in Python
+        return False
+    given, inner = set(), inspect.unwrap(loss)
+    while isinstance(inner, functools.partial):
+        given |= set(inner.keywords)
+        inner = inspect.unwrap(inner.func)
+    try:
+        given |= set(signature.bind_partial(*arguments).arguments)
+        key = signature.parameters.get("key")
+        by_name = key is not None and key.kind in (key.POSITIONAL_OR_KEYWORD, key.KEYWORD_ONLY)
+        takes_key = by_name and "key" not in given
+        signature.bind(*arguments, **({"key": None} if takes_key else {}))
+    except TypeError as error:
+        raise OptionError(
+            f"loss: takes other arguments than the params and what data=(…) holds, here {len(arguments)} "
+            f"in all; {error}"
+        ) from None
+    return takes_key
 
 
 def has_slope(objective: Objective, params: Any, rows: Batch, key: Any) -> bool:
