@@ -167,3 +167,24 @@ def test_a_key_with_a_default_is_still_random():
 def test_a_loss_of_other_arguments(loss, said):
     with pytest.raises(OptionError, match=said):
         ds.minimize(loss, jnp.float32(0), data=(X,))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda at: jnp.sum(jnp.ones(3)),
+        lambda at: jnp.float32(3),
+        lambda at: jnp.sum(jax.lax.stop_gradient(at) ** 2),
+        lambda at: (jnp.sum(at), jnp.sum(jnp.zeros(2)))[1],
+    ],
+)
+def test_a_loss_that_does_not_depend_on_the_params(loss):
+    with pytest.raises(OptionError, match="does not depend on the params"):
+        ds.minimize(loss, jnp.ones(2), steps=3)
+
+
+def test_a_loss_of_some_of_the_params():
+    found = ds.minimize(jax.jit(lambda at: at["a"] ** 2), {"a": 1.0, "b": 2.0}, steps=3)
+    assert found.loss < 1
+    assert float(found.params["b"]) == 2
+    assert ds.minimize(lambda at: at, jnp.float32(1), steps=3).loss < 1

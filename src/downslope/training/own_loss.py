@@ -34,6 +34,8 @@ def as_objective(loss: Callable[..., Any], params: Any, rows: Batch, key: Any) -
         raise OptionError(
             f"loss: must return floating-point numbers, which have a slope; it returns {form.dtype}"
         )
+    if not _may_depend(program.jaxpr, len(jax.tree.leaves(params))):
+        raise OptionError("loss: does not depend on the params, so it has no slope; compute it from them")
     by_row = bool(rows.inputs) and form.shape == rows.weights.shape
     if form.shape != () and not by_row:
         raise OptionError(f"loss: must return a scalar, or one number per row; it returns shape {form.shape}")
@@ -67,6 +69,16 @@ def _takes_key(loss: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
             f"in all; {error}"
         ) from None
     return takes_key
+
+
+def _may_depend(program: Any, n_leaves: int) -> bool:
+    """Return whether a way leads from the first inputs to the output; programs within it are not opened."""
+    reached = {id(variable) for variable in program.invars[:n_leaves]}
+    for step in program.eqns:
+        passes = step.primitive.name != "stop_gradient"
+        if passes and any(id(variable) in reached for variable in step.invars):
+            reached.update(id(variable) for variable in step.outvars)
+    return any(id(variable) in reached for variable in program.outvars)
 
 
 def has_slope(objective: Objective, params: Any, rows: Batch, key: Any) -> bool:
