@@ -127,6 +127,16 @@ def test_the_same_as_train():
     assert "test" not in model.run_.summary["metrics"]
 
 
+def test_random_state_is_a_generator():
+    X, y = load_iris(return_X_y=True)
+    seed = int(np.random.default_rng(0).integers(2**31))
+    drawn, named = (
+        DownslopeClassifier(**QUICK, random_state=state).fit(X, y)
+        for state in (np.random.default_rng(0), seed)
+    )
+    np.testing.assert_array_equal(drawn.predict_proba(X), named.predict_proba(X))
+
+
 def test_random_state_none_draws_a_seed():
     X, y = load_iris(return_X_y=True)
     seeds = np.random.RandomState(0)

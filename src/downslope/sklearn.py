@@ -235,4 +235,6 @@ class DownslopeRegressor(RegressorMixin, _Estimator):
 def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer):
         return int(random_state)
+    if isinstance(random_state, np.random.Generator):  # which scikit-learn's own check does not know
+        return int(random_state.integers(2**31))
     return int(check_random_state(random_state).randint(2**31))
