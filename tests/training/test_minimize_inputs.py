@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -79,6 +80,7 @@ def descent(at):
         lambda: jax.vmap(descent)(jnp.ones(2)),
         lambda: jax.grad(descent)(1.0),
         lambda: jax.grad(lambda at: ds.minimize(lambda x: x**2, at, steps=2).loss)(1.0),
+        lambda: jax.vmap(lambda size: ds.minimize(lambda x: x**2, 0.0, step_size=size).loss)(jnp.ones(2)),
         lambda: jax.vmap(lambda row: ds.minimize(mean_square, 0.0, data=(row,)).loss)(jnp.ones((2, 3))),
     ],
 )
@@ -188,3 +190,34 @@ def test_a_loss_of_some_of_the_params():
     assert found.loss < 1
     assert float(found.params["b"]) == 2
     assert ds.minimize(lambda at: at, jnp.float32(1), steps=3).loss < 1
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.uint8, np.array, jnp.int32])
+def test_numbers_of_numpy_and_jax(whole):
+    def descent(of, step_size):
+        return ds.minimize(
+            mean_square, 0.0, data=(Y,), batch_size=of(2), epochs=of(3), seed=of(5), step_size=step_size
+        )
+
+    found, expected = descent(whole, jnp.float32(0.1)), descent(int, 0.1)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    assert type(found.steps) is int
+    assert ds.minimize(lambda at: at**2, 0.0, steps=whole(4), step_size=np.float64(0.1)).steps == 4
+
+
+@pytest.mark.parametrize("wrong", [np.int64(0), np.float64(1), np.bool_(True), np.arange(1, 3), "1"])
+def test_numbers_that_are_not_whole(wrong):
+    with pytest.raises(OptionError, match="steps must be a whole number of at least 1, got"):
+        ds.minimize(lambda at: at**2, 0.0, steps=wrong)
+
+
+def test_an_optax_transformation_has_its_own_learning_rate():
+    with pytest.raises(
+        OptionError, match="step_size: an Optax transformation has a learning rate of its own"
+    ):
+        ds.minimize(lambda at: at**2, 1.0, rule=optax.sgd(0.1), step_size=0.1)
+    for options in ({}, {"step_size": 1.0}):
+        found = ds.minimize(lambda at: at**2, 1.0, rule=optax.sgd(0.1), steps=1, **options)
+        assert float(found.params) == pytest.approx(0.8)
+    half = ds.minimize(lambda at: at**2, 1.0, rule=ds.from_optax(optax.sgd(0.1)), step_size=0.5, steps=1)
+    assert float(half.params) == pytest.approx(0.9)

@@ -22,7 +22,7 @@ from downslope.stepsize.linesearch import LineSearch
 from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.compiling import jit_steps
 from downslope.training.interrupt import interrupts
-from downslope.training.own_arrays import as_params, as_rows, refuse_tracers
+from downslope.training.own_arrays import as_params, as_rows, refuse_tracers, whole_number
 from downslope.training.own_loss import as_objective, has_slope
 from downslope.training.recording import (
     MOST_WEIGHTS,
@@ -109,8 +109,9 @@ def minimize(
             every step.
         params: a pytree of floating-point arrays.
         rule: which way to step; `downslope.adam()` if None. Any Optax transformation is accepted.
-        step_size: > 0; the rule's own default if None; or a line search, `downslope.backtracking()`, which
-            measures at every step how far to go.
+        step_size: > 0; the rule's own default if None, which is 1 for an Optax transformation: the learning
+            rate is in it. Or a line search, `downslope.backtracking()`, which measures at every step how far
+            to go.
         steps: updates in all; 1000 if neither `steps` nor `epochs` is given.
         data: what `loss` takes beside the params, one entry each: an array, or a tuple or dictionary of
             arrays. All have as many rows, along the first axis.
@@ -130,23 +131,18 @@ def minimize(
         True
     """
     began = time.monotonic()
-    rule = as_rule(rule) if rule is not None else adam()
-    line_search = step_size if isinstance(step_size, LineSearch) else None
-    if step_size is None or isinstance(step_size, LineSearch):
-        step_size = rule.learning_rate
     if not callable(loss):
         raise OptionError(f"loss must be a function of the params, got {type(loss).__name__}")
     params = as_params(params)
     rows = as_rows(data)
-    refuse_tracers(params, rows.inputs)
+    refuse_tracers(params, rows.inputs, step_size)
+    line_search = step_size if isinstance(step_size, LineSearch) else None
+    given = adam() if rule is None else rule
+    rule = as_rule(given)
+    step_size = _step_size(given, rule, None if line_search else step_size)
     n_rows = len(rows.weights)
-    batch_size = _check(step_size, n_rows, data is not None, batch_size, steps, epochs)
-    if epochs is not None:
-        steps = epochs * -(-n_rows // batch_size)
-    steps = 1000 if steps is None else steps
-
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise OptionError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+    batch_size, steps = _lengths(n_rows, data is not None, batch_size, steps, epochs)
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
     key = jax.random.key(seed)
     objective, by_row = as_objective(loss, params, rows, key)
     step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
@@ -195,17 +191,31 @@ def minimize(
     raise NonFiniteError(f"{what}. {remedy}", result)
 
 
-def _check(step_size: float, n_rows: int, has_data: bool, batch_size: Any, steps: Any, epochs: Any) -> int:
-    """Return the batch size, after refusing what cannot be meant."""
+def _step_size(given: Any, rule: Rule, step_size: Any) -> float:
+    """Return the step size as a number, the rule's own if None."""
+    if step_size is None:
+        return rule.learning_rate
+    if getattr(step_size, "shape", None) == ():  # a number of NumPy's or of JAX's
+        step_size = step_size.item()
     checked("minimize", step_size=(step_size, POSITIVE))
+    if not isinstance(given, Rule) and step_size != rule.learning_rate:
+        raise OptionError(
+            "step_size: an Optax transformation has a learning rate of its own; give it there, or take one "
+            "of Downslope's rules"
+        )
+    return step_size
+
+
+def _lengths(n_rows: int, has_data: bool, batch_size: Any, steps: Any, epochs: Any) -> tuple[int, int]:
+    """Return the rows of a batch and the steps in all."""
     if steps is not None and epochs is not None:
         raise OptionError("give steps or epochs, not both")
     if not has_data and (epochs is not None or batch_size is not None):
         raise OptionError("epochs and batch_size are of rows: give data=(…), or steps")
-    for name, value in (("steps", steps), ("epochs", epochs), ("batch_size", batch_size)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise OptionError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return n_rows if batch_size is None else min(batch_size, n_rows)
+    batch_size = n_rows if batch_size is None else min(whole_number("batch_size", batch_size, 1), n_rows)
+    if epochs is not None:
+        return batch_size, whole_number("epochs", epochs, 1) * -(-n_rows // batch_size)
+    return batch_size, 1000 if steps is None else whole_number("steps", steps, 1)
 
 
 def _stretches(

@@ -1,5 +1,6 @@
 """The arrays that are handed to `minimize`: read, and refused where they cannot be meant."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,22 @@ def as_rows(data: Sequence[Any] | None) -> Batch:
     if len(lengths) != 1 or lengths == {0}:
         raise OptionError(f"data: needs arrays with equally many rows; got {sorted(lengths)}")
     return Batch(inputs, (), jnp.ones(lengths.pop(), jnp.float32))
+
+
+def whole_number(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
+    """Return a whole number of Python's, of NumPy's or of JAX's as one of Python's.
+
+    >>> whole_number("steps", np.int64(10), 1)
+    10
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < lowest or (highest is not None and number > highest):
+        allowed = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise OptionError(f"{name} must be a whole number {allowed}, got {value!r}")
+    return number
 
 
 def refuse_tracers(*trees: Any) -> None:
