@@ -14,7 +14,6 @@ import optax
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.errors import NonFiniteError, OptionError
-from downslope.gradient.backprop import Batch, Objective
 from downslope.rules.adam import adam
 from downslope.rules.ranges import POSITIVE, checked
 from downslope.rules.rule import Rule, as_rule
@@ -23,7 +22,7 @@ from downslope.stepsize.schedule import schedule_by_name
 from downslope.training.compiling import jit_steps
 from downslope.training.interrupt import interrupts
 from downslope.training.own_arrays import as_params, as_rows, refuse_tracers, whole_number
-from downslope.training.own_loss import as_objective, has_slope
+from downslope.training.own_loss import as_objective, has_slope, on_all_rows
 from downslope.training.recording import (
     MOST_WEIGHTS,
     empty_path,
@@ -44,7 +43,8 @@ class MinimizeResult:
 
     Attributes:
         params: the end of the path, in the structure of the start.
-        loss: at `params`; with `data`, of all rows together. A float.
+        loss: at `params`; with `data`, of all rows: the mean over batches of consecutive rows, each counted
+            by its rows. A float.
         losses: (steps,), float32: the loss of each step's batch, before that step.
         gradient_norms: ‖gradient‖₂ at every 16th step of each epoch, and where there are no batches of all
             steps; float32.
@@ -104,9 +104,10 @@ def minimize(
 
     Args:
         loss: ``loss(params)``, or ``loss(params, *data)`` with `data`. It returns a scalar, or one number
-            per row (rows,), whose mean is minimised; then a last, smaller batch is padded instead of
-            compiled apart. A loss that takes one more argument, ``key``, gets a fresh random key at
-            every step.
+            per row (rows,), whose mean is minimised. A loss per row must not depend on the other rows: a
+            last, smaller batch is padded with some of them, instead of compiled apart. Where rows see each
+            other, as in a contrastive loss, return the mean. A loss that takes one more argument, ``key``,
+            gets a fresh random key at every step.
         params: a pytree of floating-point arrays.
         rule: which way to step; `downslope.adam()` if None. Any Optax transformation is accepted.
         step_size: > 0; the rule's own default if None, which is 1 for an Optax transformation: the learning
@@ -145,6 +146,7 @@ def minimize(
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     key = jax.random.key(seed)
     objective, by_row = as_objective(loss, params, rows, key)
+    loss_at = on_all_rows(objective, rows, batch_size)
     step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
     every = steps_per_point(params, steps)
     run = jit_steps(make_stretch(recording(step, every)), donate_argnums=(0, 1))
@@ -169,7 +171,7 @@ def minimize(
             norms.append(np.asarray(trace.gradient_norms))
             if not worthwhile:
                 break
-    result = _result(state, rule, objective, rows, losses, norms, began, stopped_because, every)
+    result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
     seen = np.append(result.losses, result.loss)
     bad = int(np.argmin(np.isfinite(seen)))  # the loss after so many steps is not finite, or 0: all are
     if np.isfinite(seen[bad]):
@@ -179,10 +181,10 @@ def minimize(
         again = stretch._replace(stop=np.int32(max(bad - 1 - first, 0)))
         state, *_ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
         stopped_because = "the loss is not finite"
-        result = _result(state, rule, objective, rows, losses, norms, began, stopped_because, every)
+        result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
     what = f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}"
     remedy = f"Try a step_size below {step_size:g}; this error's .result has the last finite params"
-    if bad == 1 and not has_slope(objective, result.params, rows, key):
+    if bad == 1 and not has_slope(loss_at, result.params):
         what = f"the gradient is not finite at the start, though the loss is {result.loss:.3g}"
         remedy = "No step size is to blame: look for a root, a quotient or a logarithm of 0 in the loss"
     if bad == 0:
@@ -248,8 +250,7 @@ def _stretches(
 def _result(
     state: TrainState,
     rule: Rule,
-    objective: Objective,
-    rows: Batch,
+    loss_at: Callable[[Any], Any],
     losses: list[np.ndarray],
     norms: list[np.ndarray],
     began: float,
@@ -257,13 +258,12 @@ def _result(
     every: int,
 ) -> MinimizeResult:
     params = rule.evaluated(state.params, state.rule_state) if rule.evaluated else state.params
-    loss, _ = jax.jit(objective)(params, (), rows, jax.random.key(0))
     path, path_steps = (
         path_so_far(state.model_state, params, int(state.step), every) if every else (None, None)
     )
     return MinimizeResult(
         params=params,
-        loss=float(loss),
+        loss=float(jax.jit(loss_at)(params)),
         losses=np.concatenate(losses) if losses else np.zeros(0, np.float32),
         gradient_norms=np.concatenate(norms) if norms else np.zeros(0, np.float32),
         steps=int(state.step),
@@ -271,5 +271,5 @@ def _result(
         stopped_because=stopped_because,
         path=path,
         path_steps=path_steps,
-        loss_at=lambda at: objective(at, (), rows, jax.random.key(0))[0],
+        loss_at=loss_at,
     )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from downslope import pytrees
 from downslope.errors import OptionError
@@ -77,7 +78,7 @@ def refuse_tracers(*trees: Any) -> None:
     Args:
         trees: the arrays to look at. Under `jax.jit` a new array is a tracer too, wherever it comes from.
     """
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((trees, jnp.zeros(())))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((trees, jnp.zeros(())))):
         raise OptionError(
             "minimize cannot be called inside of jax.jit, jax.vmap or jax.grad: it compiles and starts the "
             "descent itself. There, write the loop with rule.direction in jax.lax.scan; "

@@ -81,7 +81,35 @@ def _may_depend(program: Any, n_leaves: int) -> bool:
     return any(id(variable) in reached for variable in program.outvars)
 
 
-def has_slope(objective: Objective, params: Any, rows: Batch, key: Any) -> bool:
-    """Return whether the gradient of all rows is finite."""
-    gradient = jax.jit(jax.grad(lambda params: objective(params, (), rows, key)[0]))(params)
-    return bool(pytrees.all_finite(gradient))
+def on_all_rows(objective: Objective, rows: Batch, batch_size: int) -> Callable[[Any], Any]:
+    """Return ``params -> loss`` on all rows, no more than a batch of them in memory at once.
+
+    It is the mean over batches of consecutive rows, each counted by its rows; of a mean over rows that is
+    the mean over all of them. One batch of all rows is one call of the objective.
+    """
+    n_rows = len(rows.weights)
+    whole = n_rows // batch_size
+    key = jax.random.key(0)
+
+    def loss_at(params: Any) -> Any:
+        def share(first: Any, size: int, key: Any) -> Any:
+            batch = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, first, size), rows)
+            loss = objective(params, (), batch, key)[0]
+            return loss.astype(jnp.promote_types(loss.dtype, jnp.float32)) * (size / n_rows)
+
+        def add(index: Any, total: Any) -> Any:
+            return total + share(index * batch_size, batch_size, jax.random.fold_in(key, index))
+
+        if batch_size == n_rows:
+            return objective(params, (), rows, key)[0]
+        rest = n_rows - whole * batch_size
+        total = share(0, batch_size, jax.random.fold_in(key, 0))
+        total = jax.lax.fori_loop(1, whole, add, total)
+        return total + share(n_rows - rest, rest, jax.random.fold_in(key, whole)) if rest else total
+
+    return loss_at
+
+
+def has_slope(loss_at: Callable[[Any], Any], params: Any) -> bool:
+    """Return whether the gradient of a function of the params is finite."""
+    return bool(pytrees.all_finite(jax.jit(jax.grad(loss_at))(params)))
