@@ -264,7 +264,10 @@ def test_a_loss_that_is_not_finite(case):
     assert f"Try a step_size below {options['step_size']:g}" in str(caught.value)
     steps = int(str(caught.value).split(" after ")[1].split(" steps")[0])
     assert result.steps == steps - 1
-    assert np.isfinite(result.losses[: steps - 1]).all()
+    assert len(result.losses) == result.steps
+    assert len(result.path) == result.steps + 1
+    assert np.isfinite(result.losses).all()
+    assert np.isfinite(result.gradient_norms).all()
 
 
 def test_a_slope_that_is_not_finite():

@@ -32,7 +32,7 @@ from downslope.training.recording import (
 )
 from downslope.training.state import TrainState, initial_state
 from downslope.training.step import Pace, make_step
-from downslope.training.stretch import Stretch, empty_trace, make_stretch
+from downslope.training.stretch import STEPS_PER_NORM, Stretch, Trace, empty_trace, make_stretch
 
 LONGEST_STRETCH = 10_000  # steps in one compiled call, so that Ctrl-C is heard
 
@@ -50,7 +50,8 @@ class MinimizeResult:
             steps; float32.
         steps: updates done.
         seconds: wall-clock time, compiling included.
-        stopped_because: ``"all steps done"`` or ``"interrupted"``.
+        stopped_because: ``"all steps done"`` or ``"interrupted"``; in a `NonFiniteError`, ``"the loss is not
+            finite"``, and the steps are those up to the last finite params.
         path: tree of arrays (points, …), where the params were: at every step, or at every so many of a long
             descent, and at the end. None where there are more than 10,000 params.
         path_steps: (points,), the step of each point.
@@ -167,8 +168,7 @@ def minimize(
                 break
             recent.append((sum(map(len, losses)), copy(state), stretch))
             state, trace, done, worthwhile = run(state, empty_trace(int(stretch.stop)), rows, stretch, pace)
-            losses.append(np.asarray(trace.losses)[: int(done)])
-            norms.append(np.asarray(trace.gradient_norms))
+            _write_down(trace, int(done), losses, norms)
             if not worthwhile:
                 break
     result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
@@ -179,7 +179,10 @@ def minimize(
     if recent:  # again, up to the last params whose loss was finite: those of one step less
         first, state, stretch = next((past for past in reversed(recent) if past[0] < bad), recent[0])
         again = stretch._replace(stop=np.int32(max(bad - 1 - first, 0)))
-        state, *_ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
+        state, trace, done, _ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
+        while sum(map(len, losses)) > first:
+            losses.pop(), norms.pop()
+        _write_down(trace, int(done), losses, norms)
         stopped_because = "the loss is not finite"
         result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
     what = f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}"
@@ -245,6 +248,11 @@ def _stretches(
         yield stretch(rows[:whole], batch_size, -(-whole // batch_size))
         if whole < len(rows):
             yield stretch(rows[whole:], len(rows) - whole, 1)
+
+
+def _write_down(trace: Trace, done: int, losses: list[np.ndarray], norms: list[np.ndarray]) -> None:
+    losses.append(np.asarray(trace.losses)[:done])
+    norms.append(np.asarray(trace.gradient_norms)[: -(-done // STEPS_PER_NORM)])
 
 
 def _result(
