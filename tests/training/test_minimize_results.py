@@ -1,11 +1,15 @@
 """What `minimize` gives back: the loss of all rows, and results that can be kept."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import downslope as ds
+from downslope.errors import NonFiniteError, OptionError
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(50, 3)).astype(np.float32)
@@ -50,3 +54,18 @@ def test_one_batch_is_one_call():
     ds.minimize(counted, jnp.zeros(3), data=(X, Y), steps=3)
     jax.effects_barrier()
     assert len(calls) == 3 + 1
+
+
+def test_a_result_can_be_pickled():
+    result = ds.minimize(lambda at: jnp.sum((at["a"] - 1.0) ** 2), {"a": jnp.zeros(2)}, steps=3)
+    for kept in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        np.testing.assert_array_equal(kept.params["a"], result.params["a"])
+        np.testing.assert_array_equal(kept.losses, result.losses)
+        np.testing.assert_array_equal(kept.path["a"], result.path["a"])
+        assert (kept.loss, kept.steps, kept.stopped_because) == (result.loss, 3, "all steps done")
+        with pytest.raises(OptionError, match="pickled result has no loss"):
+            kept.plot_path()
+    assert result.loss_at is not None
+    with pytest.raises(NonFiniteError) as caught:
+        ds.minimize(jnp.log, jnp.float32(-1.0), steps=3)
+    assert float(pickle.loads(pickle.dumps(caught.value)).result.params) == -1

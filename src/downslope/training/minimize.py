@@ -55,7 +55,8 @@ class MinimizeResult:
         path: tree of arrays (points, …), where the params were: at every step, or at every so many of a long
             descent, and at the end. None where there are more than 10,000 params.
         path_steps: (points,), the step of each point.
-        loss_at: ``params -> loss`` on all rows, for the map.
+        loss_at: ``params -> loss`` on all rows, for the map. None in a result that was copied or pickled: a
+            function need not survive that, and it holds all rows.
     """
 
     params: Any
@@ -69,6 +70,9 @@ class MinimizeResult:
     path_steps: np.ndarray | None = field(default=None, repr=False)
     loss_at: Callable[[Any], Any] | None = field(default=None, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "loss_at": None}
+
     def plot_path(self) -> Any:
         """Return the path on the loss that it descended, a Plotly figure.
 
@@ -76,13 +80,15 @@ class MinimizeResult:
         the path; its axes say how much.
 
         Raises:
-            OptionError: there are too many params for their path to be recorded.
+            OptionError: there are too many params for their path to be recorded, or the result was pickled.
         """
-        if self.path is None or self.path_steps is None or self.loss_at is None:
+        if self.path is None or self.path_steps is None:
             raise OptionError(
                 f"plot_path: the path of more than {MOST_WEIGHTS:,} params is not recorded; "
                 "plot .losses instead"
             )
+        if self.loss_at is None:
+            raise OptionError("plot_path: a copied or pickled result has no loss; plot the original")
         from downslope.report.trail import path_figure  # Plotly is loaded only when it is drawn
 
         return path_figure(self.loss_at, self.path, self.path_steps)
