@@ -6,6 +6,7 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import downslope as ds
@@ -69,3 +70,50 @@ def test_a_result_can_be_pickled():
     with pytest.raises(NonFiniteError) as caught:
         ds.minimize(jnp.log, jnp.float32(-1.0), steps=3)
     assert float(pickle.loads(pickle.dumps(caught.value)).result.params) == -1
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ds.schedule_by_name("linear", warmup=0.0),
+        lambda step, total_steps: 1 - step / total_steps,
+        optax.linear_schedule(1.0, 0.0, 4),
+        lambda step: 1 - step / 4,
+    ],
+)
+def test_schedules_of_ones_own(schedule):
+    """The slope is 1, so the way is the sum of the step sizes: 1 + ¾ + ½ + ¼."""
+    result = ds.minimize(
+        lambda at: at, jnp.float32(0), rule=ds.sgd(), step_size=2.0, steps=4, schedule=schedule
+    )
+    assert float(result.params) == pytest.approx(-2 * 2.5)
+
+
+def test_a_schedule_that_is_none():
+    with pytest.raises(OptionError, match=r"a function of \(step\) or of \(step, total_steps\); it takes"):
+        ds.minimize(lambda at: at, 0.0, schedule=lambda step, total, more: 1.0)
+    with pytest.raises(OptionError, match="schedule or a line search, not both"):
+        ds.minimize(lambda at: at**2, 1.0, step_size=ds.backtracking(), schedule="cosine")
+
+
+@pytest.mark.parametrize("data", [{}, {"data": (X, Y), "batch_size": 8}])
+def test_a_callback_hears_of_the_descent_and_does_not_change_it(data, monkeypatch):
+    from downslope.training import minimize as module
+
+    def loss(w, *rows):
+        return jnp.mean(row_losses(w, *(rows or (X, Y))))
+
+    heard = []
+    expected = ds.minimize(loss, jnp.zeros(3), steps=4000, **data)
+    found = ds.minimize(loss, jnp.zeros(3), steps=4000, callback=lambda *seen: heard.append(seen), **data)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    np.testing.assert_array_equal(found.gradient_norms, expected.gradient_norms)
+    assert 1 <= len(heard) <= 1 + 4 * found.seconds
+    monkeypatch.setattr(module, "SECONDS_PER_CALL", 0.0)
+    heard.clear()
+    ds.minimize(loss, jnp.zeros(3), steps=4000, callback=lambda *seen: heard.append(seen), **data)
+    assert len(heard) >= 100
+    assert [float(expected.losses[step - 1]) for step, _ in heard] == [loss for _, loss in heard]
+    assert heard[-1][0] == 4000
+    with pytest.raises(OptionError, match="callback must be a function"):
+        ds.minimize(loss, jnp.zeros(3), callback="print", **data)

@@ -107,6 +107,30 @@ def from_optax(schedule: optax.Schedule) -> Schedule:
     return lambda step, total_steps: jnp.asarray(schedule(step))
 
 
+def as_schedule(schedule: "str | Schedule | optax.Schedule") -> Schedule:
+    """Return a schedule's name, a `Schedule`, or an Optax schedule as a `Schedule`.
+
+    A function that can be called with the step alone is an Optax schedule. Names stand for a schedule
+    without warm-up.
+
+    Raises:
+        OptionError: an unknown name, or a function that takes neither one argument nor two.
+
+    >>> [float(as_schedule(schedule)(1, 4)) for schedule in ("linear", lambda step, total: step / total)]
+    [0.75, 0.25]
+    """
+    if not callable(schedule):
+        return schedule_by_name(str(schedule), warmup=0.0)
+    signature = inspect.signature(schedule)
+    for arguments, as_ours in (((0,), from_optax), ((0, 1), lambda schedule: schedule)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return as_ours(schedule)
+    raise OptionError(f"schedule: needs a function of (step) or of (step, total_steps); it takes {signature}")
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": constant,
     "linear": linear,

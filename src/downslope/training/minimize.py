@@ -1,5 +1,6 @@
 """Descend any differentiable loss: the third way in, for those who bring their own."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from downslope.rules.adam import adam
 from downslope.rules.ranges import POSITIVE, checked
 from downslope.rules.rule import Rule, as_rule
 from downslope.stepsize.linesearch import LineSearch
-from downslope.stepsize.schedule import schedule_by_name
+from downslope.stepsize.schedule import Schedule, as_schedule
 from downslope.training.compiling import jit_steps
 from downslope.training.interrupt import interrupts
 from downslope.training.own_arrays import as_params, as_rows, refuse_tracers, whole_number
@@ -35,6 +36,7 @@ from downslope.training.step import Pace, make_step
 from downslope.training.stretch import STEPS_PER_NORM, Stretch, Trace, empty_trace, make_stretch
 
 LONGEST_STRETCH = 10_000  # steps in one compiled call, so that Ctrl-C is heard
+SECONDS_PER_CALL = 0.25  # between two calls of the callback, at least
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ def minimize(
     data: Sequence[Any] | None = None,
     batch_size: int | None = None,
     epochs: int | None = None,
-    schedule: str = "constant",
+    schedule: str | Schedule | optax.Schedule = "constant",
     seed: int = 0,
+    callback: Callable[[int, float], Any] | None = None,
 ) -> MinimizeResult:
     """Minimise `loss` from `params` by gradient descent, many steps per compiled call.
 
@@ -125,8 +128,12 @@ def minimize(
             arrays. All have as many rows, along the first axis.
         batch_size: rows per gradient; all of them if None.
         epochs: passes over the rows, instead of `steps`.
-        schedule: how the step size changes over the steps: a name of `stepsize.schedule.SCHEDULES`.
+        schedule: how the step size changes over the steps: a name of `stepsize.schedule.SCHEDULES`, or a
+            function of the step, 0 at first, or of (step, total steps), such as an Optax schedule. What it
+            returns multiplies `step_size`: 1 leaves it as it is. Not with a line search.
         seed: fixes the order of the rows and the keys.
+        callback: ``callback(steps done, loss of the last one's batch)``, called between compiled calls, at
+            most four times a second.
 
     Raises:
         OptionError: arguments that do not fit together; a call inside of `jax.jit`, `jax.vmap` or `jax.grad`.
@@ -141,12 +148,16 @@ def minimize(
     began = time.monotonic()
     if not callable(loss):
         raise OptionError(f"loss must be a function of the params, got {type(loss).__name__}")
+    if callback is not None and not callable(callback):
+        raise OptionError(f"callback must be a function of (step, loss), got {type(callback).__name__}")
     params = as_params(params)
     rows = as_rows(data)
     refuse_tracers(params, rows.inputs, step_size)
     line_search = step_size if isinstance(step_size, LineSearch) else None
     given = adam() if rule is None else rule
     rule = as_rule(given)
+    if line_search and schedule != "constant":
+        raise OptionError("give schedule or a line search, not both: the search measures every step's size")
     step_size = _step_size(given, rule, None if line_search else step_size)
     n_rows = len(rows.weights)
     batch_size, steps = _lengths(n_rows, data is not None, batch_size, steps, epochs)
@@ -154,7 +165,7 @@ def minimize(
     key = jax.random.key(seed)
     objective, by_row = as_objective(loss, params, rows, key)
     loss_at = on_all_rows(objective, rows, batch_size)
-    step = make_step(objective, rule, schedule_by_name(schedule, warmup=0.0), line_search=line_search)
+    step = make_step(objective, rule, as_schedule(schedule), line_search=line_search)
     every = steps_per_point(params, steps)
     run = jit_steps(make_stretch(recording(step, every)), donate_argnums=(0, 1))
     copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
@@ -167,8 +178,12 @@ def minimize(
     losses, norms = [], []
     recent: deque[tuple[int, Any, Stretch]] = deque(maxlen=2)  # the last stretches, and where each began
     stopped_because = "all steps done"
+    told = -math.inf  # when the callback was called
+    longest = LONGEST_STRETCH
+    if callback:  # a hundredth of the steps, and whole between two norms of the gradient
+        longest = min(longest, max(1, steps // (100 * STEPS_PER_NORM)) * STEPS_PER_NORM)
     with interrupts() as interrupted:
-        for stretch in _stretches(n_rows, batch_size, steps, seed, by_row, key):
+        for stretch in _stretches(n_rows, batch_size, steps, seed, by_row, key, longest):
             if interrupted():
                 stopped_because = "interrupted"
                 break
@@ -177,6 +192,9 @@ def minimize(
             _write_down(trace, int(done), losses, norms)
             if not worthwhile:
                 break
+            if callback and time.monotonic() - told >= SECONDS_PER_CALL:
+                callback(sum(map(len, losses)), float(losses[-1][-1]))
+                told = time.monotonic()
     result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
     seen = np.append(result.losses, result.loss)
     bad = int(np.argmin(np.isfinite(seen)))  # the loss after so many steps is not finite, or 0: all are
@@ -230,7 +248,7 @@ def _lengths(n_rows: int, has_data: bool, batch_size: Any, steps: Any, epochs: A
 
 
 def _stretches(
-    n_rows: int, batch_size: int, steps: int, seed: int, by_row: bool, key: Any
+    n_rows: int, batch_size: int, steps: int, seed: int, by_row: bool, key: Any, longest: int
 ) -> Iterator[Stretch]:
     """Yield the steps in stretches, each one compiled call.
 
@@ -243,8 +261,8 @@ def _stretches(
         return Stretch(order, np.int32(size), np.int32(len(rows)), np.int32(0), np.int32(count), key)
 
     if batch_size == n_rows:
-        for done in range(0, steps, LONGEST_STRETCH):
-            yield stretch(np.arange(n_rows), n_rows, min(LONGEST_STRETCH, steps - done))
+        for done in range(0, steps, longest):
+            yield stretch(np.arange(n_rows), n_rows, min(longest, steps - done))
         return
     steps_per_epoch = -(-n_rows // batch_size)
     for epoch in range(-(-steps // steps_per_epoch)):
