@@ -122,12 +122,13 @@ def as_schedule(schedule: "str | Schedule | optax.Schedule") -> Schedule:
     if not callable(schedule):
         return schedule_by_name(str(schedule), warmup=0.0)
     signature = inspect.signature(schedule)
-    for arguments, as_ours in (((0,), from_optax), ((0, 1), lambda schedule: schedule)):
+    ours: Any = schedule
+    for arguments, made in (((0,), from_optax(ours)), ((0, 1), ours)):
         try:
             signature.bind(*arguments)
         except TypeError:
             continue
-        return as_ours(schedule)
+        return made
     raise OptionError(f"schedule: needs a function of (step) or of (step, total_steps); it takes {signature}")
 
 

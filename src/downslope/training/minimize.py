@@ -15,6 +15,7 @@ import optax
 from downslope.data.batches import padded_order
 from downslope.data.order import epoch_order
 from downslope.errors import NonFiniteError, OptionError
+from downslope.gradient.backprop import Batch
 from downslope.rules.adam import adam
 from downslope.rules.ranges import POSITIVE, checked
 from downslope.rules.rule import Rule, as_rule
@@ -164,7 +165,7 @@ def minimize(
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     key = jax.random.key(seed)
     objective, by_row = as_objective(loss, params, rows, key)
-    loss_at = on_all_rows(objective, rows, batch_size)
+    loss_at = on_all_rows(objective, batch_size)
     step = make_step(objective, rule, as_schedule(schedule), line_search=line_search)
     every = steps_per_point(params, steps)
     run = jit_steps(make_stretch(recording(step, every)), donate_argnums=(0, 1))
@@ -195,7 +196,7 @@ def minimize(
             if callback and time.monotonic() - told >= SECONDS_PER_CALL:
                 callback(sum(map(len, losses)), float(losses[-1][-1]))
                 told = time.monotonic()
-    result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
+    result = _result(state, rule, loss_at, rows, losses, norms, began, stopped_because, every)
     seen = np.append(result.losses, result.loss)
     bad = int(np.argmin(np.isfinite(seen)))  # the loss after so many steps is not finite, or 0: all are
     if np.isfinite(seen[bad]):
@@ -205,13 +206,14 @@ def minimize(
         again = stretch._replace(stop=np.int32(max(bad - 1 - first, 0)))
         state, trace, done, _ = run(state, empty_trace(int(stretch.stop)), rows, again, pace)
         while sum(map(len, losses)) > first:
-            losses.pop(), norms.pop()
+            losses.pop()
+            norms.pop()
         _write_down(trace, int(done), losses, norms)
         stopped_because = "the loss is not finite"
-        result = _result(state, rule, loss_at, losses, norms, began, stopped_because, every)
+        result = _result(state, rule, loss_at, rows, losses, norms, began, stopped_because, every)
     what = f"the loss became {seen[bad]} after {bad} steps; it began at {seen[0]:.3g}"
     remedy = f"Try a step_size below {step_size:g}; this error's .result has the last finite params"
-    if bad == 1 and not has_slope(loss_at, result.params):
+    if bad == 1 and not has_slope(loss_at, result.params, rows):
         what = f"the gradient is not finite at the start, though the loss is {result.loss:.3g}"
         remedy = "No step size is to blame: look for a root, a quotient or a logarithm of 0 in the loss"
     if bad == 0:
@@ -282,7 +284,8 @@ def _write_down(trace: Trace, done: int, losses: list[np.ndarray], norms: list[n
 def _result(
     state: TrainState,
     rule: Rule,
-    loss_at: Callable[[Any], Any],
+    loss_at: Callable[[Any, Batch], Any],
+    rows: Batch,
     losses: list[np.ndarray],
     norms: list[np.ndarray],
     began: float,
@@ -295,7 +298,7 @@ def _result(
     )
     return MinimizeResult(
         params=params,
-        loss=float(jax.jit(loss_at)(params)),
+        loss=float(jax.jit(loss_at)(params, rows)),
         losses=np.concatenate(losses) if losses else np.zeros(0, np.float32),
         gradient_norms=np.concatenate(norms) if norms else np.zeros(0, np.float32),
         steps=int(state.step),
@@ -303,5 +306,5 @@ def _result(
         stopped_because=stopped_because,
         path=path,
         path_steps=path_steps,
-        loss_at=loss_at,
+        loss_at=lambda at: loss_at(at, rows),
     )

@@ -81,17 +81,17 @@ def _may_depend(program: Any, n_leaves: int) -> bool:
     return any(id(variable) in reached for variable in program.outvars)
 
 
-def on_all_rows(objective: Objective, rows: Batch, batch_size: int) -> Callable[[Any], Any]:
-    """Return ``params -> loss`` on all rows, no more than a batch of them in memory at once.
+def on_all_rows(objective: Objective, batch_size: int) -> Callable[[Any, Batch], Any]:
+    """Return ``(params, rows) -> loss`` on all rows, taking no more than a batch of them at once.
 
     It is the mean over batches of consecutive rows, each counted by its rows; of a mean over rows that is
     the mean over all of them. One batch of all rows is one call of the objective.
     """
-    n_rows = len(rows.weights)
-    whole = n_rows // batch_size
-    key = jax.random.key(0)
 
-    def loss_at(params: Any) -> Any:
+    def loss_at(params: Any, rows: Batch) -> Any:
+        n_rows, key = len(rows.weights), jax.random.key(0)
+        whole = n_rows // batch_size
+
         def share(first: Any, size: int, key: Any) -> Any:
             batch = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, first, size), rows)
             loss = objective(params, (), batch, key)[0]
@@ -110,6 +110,6 @@ def on_all_rows(objective: Objective, rows: Batch, batch_size: int) -> Callable[
     return loss_at
 
 
-def has_slope(loss_at: Callable[[Any], Any], params: Any) -> bool:
-    """Return whether the gradient of a function of the params is finite."""
-    return bool(pytrees.all_finite(jax.jit(jax.grad(loss_at))(params)))
+def has_slope(loss_at: Callable[[Any, Batch], Any], params: Any, rows: Batch) -> bool:
+    """Return whether the gradient on all rows is finite; `loss_at` as of `on_all_rows`."""
+    return bool(pytrees.all_finite(jax.jit(jax.grad(loss_at))(params, rows)))
