@@ -201,7 +201,7 @@ def load(folder: Path, network: Any = None) -> Trained:
         own = described["architecture"] is None
         architecture = None if own else Architecture.from_json(described["architecture"])
         loss = loss_by_name(described["loss"], encoding.task, len(encoding.classes))
-    except (KeyError, AttributeError, OptionError, RunFolderError) as error:
+    except (KeyError, AttributeError, TypeError, OptionError, RunFolderError) as error:
         path = folder / "model.json"
         raise RunFolderError(f"{path}: damaged ({error}); train again with --overwrite") from None
     if architecture is not None and not _fits(architecture, encoding, loss):
