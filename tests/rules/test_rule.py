@@ -1,5 +1,6 @@
 """The contract itself: chain, and to and from Optax."""
 
+import copy
 import pickle
 
 import jax
@@ -112,6 +113,7 @@ def test_a_rule_is_pickled_by_its_name(rule, identical):
 def test_what_no_name_describes_is_not_pickled(rule):
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(rule)
+    assert copy.deepcopy(rule) is copy.copy(rule) is rule  # as scikit-learn's clone copies
 
 
 @pytest.mark.parametrize("leaf", [np.arange(3), np.ones(2, np.complex64)], ids=["whole", "complex"])

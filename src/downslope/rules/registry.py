@@ -1,5 +1,6 @@
 """Every update rule by the name that is typed: what it adapts, what it keeps in memory, its paper."""
 
+import copyreg
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,3 +103,23 @@ def rule_by_name(name: str, **hyperparameters: Any) -> Rule:
                 f"It has: {', '.join(known)}."
             )
     return info.factory(**hyperparameters)
+
+
+def _pickled(rule: Rule) -> tuple[Any, ...]:
+    """Let `pickle` make a rule again from its name; TypeError for what no name describes."""
+    try:
+        again = rule_by_name(rule.name, **rule.hyperparameters)
+    except OptionError:
+        again = None
+    if again is None or again.direction.__code__ is not rule.direction.__code__:
+        raise TypeError(
+            f"the rule '{rule.name}' cannot be pickled: it is not one of Downslope's, but made of others"
+        )
+    return _made_again, (rule.name, rule.hyperparameters)
+
+
+def _made_again(name: str, hyperparameters: dict[str, Any]) -> Rule:
+    return rule_by_name(name, **hyperparameters)
+
+
+copyreg.pickle(Rule, _pickled)

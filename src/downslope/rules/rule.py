@@ -56,9 +56,12 @@ class Rule:
     schedule: str = "cosine"
     needs_step_size: bool = False
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let `pickle` make the rule again from its name; TypeError for what no name describes."""
-        return _made_again, (self.name, _described(self))
+    def __copy__(self) -> "Rule":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Rule":
+        """Return the rule itself: nothing in it changes, and what it is made of need not be copyable."""
+        return self
 
     def as_optax(self, learning_rate: float | optax.Schedule) -> optax.GradientTransformationExtraArgs:
         """Return this rule as an Optax transformation, whose updates are *added*: −learning_rate · direction.
@@ -193,22 +196,3 @@ def as_rule(rule: Rule | optax.GradientTransformation) -> Rule:
         f"a rule must be made by Downslope, such as downslope.adam(), or be an Optax GradientTransformation; "
         f"got {type(rule).__name__}"
     )
-
-
-def _described(rule: Rule) -> dict[str, Any]:
-    """Return the hyperparameters that make a rule of the registry again."""
-    try:
-        again = _made_again(rule.name, rule.hyperparameters)
-    except OptionError:
-        again = None
-    if again is None or again.direction.__code__ is not rule.direction.__code__:
-        raise TypeError(
-            f"the rule '{rule.name}' cannot be pickled: it is not one of Downslope's, but made of others"
-        )
-    return rule.hyperparameters
-
-
-def _made_again(name: str, hyperparameters: dict[str, Any]) -> Rule:
-    from downslope.rules.registry import rule_by_name  # which knows all rules, and so imports this file
-
-    return rule_by_name(name, **hyperparameters)

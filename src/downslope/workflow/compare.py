@@ -39,8 +39,9 @@ from downslope.workflow.contender import (
     Stop,
     course_of,
 )
-from downslope.workflow.job import Job, base_rule, batch_size_for, new_job, wrapped
+from downslope.workflow.job import Job, batch_size_for, new_job
 from downslope.workflow.options import TrainOptions
+from downslope.workflow.rule_options import base_rule, wrapped
 
 STEPS_AIMED_AT, FEWEST_EPOCHS, MOST_EPOCHS = 1_500, 5, 30  # where no budget is given
 TOO_SMALL = 100.0  # how many times smaller than the good rate "too small" is

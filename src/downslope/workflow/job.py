@@ -18,11 +18,8 @@ from downslope.gradient.precision import Precision, precision_by_name
 from downslope.models.architecture import Architecture
 from downslope.models.functional import Model
 from downslope.models.layers import Columns
-from downslope.rules.averaging import with_ema
-from downslope.rules.clipping import clip_by_global_norm
 from downslope.rules.decay import DECOUPLED
-from downslope.rules.registry import rule_by_name
-from downslope.rules.rule import Rule, as_rule, chain
+from downslope.rules.rule import Rule
 from downslope.runs import folder as runs
 from downslope.stepsize.linesearch import LineSearch, backtracking
 from downslope.stepsize.plateau import reduce_on_plateau
@@ -36,6 +33,7 @@ from downslope.workflow.arrays import ArrayEncoding
 from downslope.workflow.options import MEASURED_SCHEDULES, OWN, TrainOptions
 from downslope.workflow.own_network import check_network, own_model
 from downslope.workflow.prepare import Prepared, goes_in_as_it_is, prepare
+from downslope.workflow.rule_options import base_rule, wrapped
 
 
 @dataclass(frozen=True)
@@ -354,53 +352,6 @@ def _ramp_edges(prepared: Prepared, ramps: int) -> tuple[tuple[float, ...], ...]
         shares = np.unique(np.quantile(dense[:, column], np.linspace(0.0, 1.0, ramps + 1)).astype(np.float32))
         edges[column] = tuple(shares.tolist())
     return tuple(edges)
-
-
-def base_rule(options: TrainOptions) -> Rule:
-    """Return the rule that was asked for, by itself.
-
-    Without a word on it the weights of a linear model do not decay. They are the answer itself, and as large
-    as the columns ask for; decoupled decay pulls them back in proportion to the learning rate, which a
-    linear model can have large. LAMB alone needs it: its steps grow with the weights.
-    """
-    if isinstance(options.optimizer, str):
-        weight_decay = None if options.weight_decay == "auto" else options.weight_decay
-        if options.weight_decay is None and options.model == "linear" and options.optimizer != "lamb":
-            weight_decay = 0.0
-        decay = {} if weight_decay is None else {"weight_decay": weight_decay}
-        return _named_rule(options.optimizer, **decay)
-    if options.weight_decay not in (None, "auto"):
-        raise OptionError("--weight-decay goes with an optimizer's name; give it to the rule itself instead")
-    rule = as_rule(options.optimizer)
-    is_decoupled = rule.name in DECOUPLED
-    if options.weight_decay == "auto" and not (is_decoupled and "weight_decay" in rule.hyperparameters):
-        what = "within a chain" if is_decoupled else rule.name  # a chain has the name of the rule in it
-        raise OptionError(f"--weight-decay auto goes with {', '.join(DECOUPLED)}, not {what}")
-    fits = options.learning_rate in (None, "auto", rule.learning_rate)
-    if not fits and not isinstance(options.optimizer, Rule):
-        raise OptionError(
-            "--learning-rate: an Optax transformation has a learning rate of its own; give it there, or take "
-            "one of Downslope's rules"
-        )
-    return rule
-
-
-def wrapped(rule: Rule, options: TrainOptions) -> Rule:
-    """Return the rule with clipping before it and averaging after it, where they were asked for."""
-    by_name = isinstance(options.optimizer, str)
-    return (_wrapped if by_name else _wrapped.__wrapped__)(rule, options.clip_norm, options.ema)
-
-
-@lru_cache(maxsize=64)
-def _named_rule(name: str, **hyperparameters: float) -> Rule:
-    return rule_by_name(name, **hyperparameters)
-
-
-@lru_cache(maxsize=64)
-def _wrapped(rule: Rule, clip_norm: float | None, ema: float | None) -> Rule:
-    if clip_norm is not None:
-        rule = chain(clip_by_global_norm(clip_norm), rule)
-    return rule if ema is None else with_ema(rule, ema)
 
 
 def _path_of(data: Any) -> str | None:
