@@ -19,6 +19,7 @@ from sklearn import metrics as reference
 import downslope as ds
 from downslope.errors import DataError, InputError, NonFiniteError, OptionError, RunFolderError
 from downslope.training import loop
+from downslope.workflow import outcome
 from downslope.workflow.resume import resumed_job
 
 SMALL = {"hidden": (8,), "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "quiet": True}
@@ -795,3 +796,34 @@ def test_how_to_read_a_text_file_may_be_of_the_test_file(table, csv):
     options = {**IN_MEMORY, "target": "kind", "drop": ("price",)}
     run = ds.train(pd.DataFrame(table()), test=test, delimiter=";", **options)
     assert run.summary["rows"]["test"] == 40
+
+
+@pytest.mark.parametrize(
+    ("data", "own", "told"),
+    [
+        (("iris",), {}, "downslope train --resume run"),
+        (("iris",), {"optimizer": ds.adam(b1=0.8)}, "downslope train --resume run"),
+        (
+            ("iris",),
+            {"optimizer": optax.adam(0.01), "learning_rate": None},
+            "train(resume='run', optimizer=…)",
+        ),
+        (
+            (np.eye(40, 3), np.arange(40.0)),
+            {
+                "optimizer": ds.chain(ds.clip_by_global_norm(1.0), ds.adam()),
+                "loss": lambda p, t: (p[:, 0] - t) ** 2,
+            },
+            "train(data, resume='run', loss=…, optimizer=…)",
+        ),
+    ],
+)
+def test_ctrl_c_names_what_is_needed_to_go_on(data, own, told, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(outcome, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        ds.train(*data, out="run", **{**SMALL, **own})
+    assert str(raised.value) == f"go on with  {told}"

@@ -1,11 +1,13 @@
 """The way back into a run that was interrupted: its options from config.json, and what no folder can hold."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from downslope.errors import OptionError, RunFolderError
 from downslope.rules.registry import rule_by_name
+from downslope.rules.rule import Rule
 from downslope.runs import folder as runs
 from downslope.workflow.job import Job, job_of
 from downslope.workflow.options import OWN_ARRAYS, TrainOptions, is_own
@@ -32,7 +34,7 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     try:
         saved = {field.name: config[field.name] for field in fields(TrainOptions)}
         path, fingerprints = config["data_path"], {name: config[name] for name in FINGERPRINTS}
-        rule = str(saved["optimizer"]["name"]), dict(saved["optimizer"]["hyperparameters"])
+        own = own_options(config)
     except KeyError as error:
         raise RunFolderError(f"{folder / 'config.json'}: damaged ({error} is missing); train again") from None
     except (TypeError, ValueError):
@@ -40,16 +42,14 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     data = path if data is None else data
     if data is None:
         raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
-    for name in ("model", "loss", "schedule", *OWN_ARRAYS):
-        if is_own(name, saved[name]) and name not in given:
+    for name in own:
+        if name not in given:
             raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
-        if name in given and name != "test" and not is_own(name, saved[name]):
+    for name in ("model", "loss", "schedule", "sample_weight"):
+        if name in given and name not in own:
             raise OptionError(f"{folder}: {name} was {saved[name]}, none of your own; leave it out")
-    if "optimizer" not in given:
-        try:
-            saved["optimizer"] = rule_by_name(rule[0], **rule[1])
-        except OptionError:
-            raise OptionError(f"{folder}: optimizer was your own; pass the same optimizer again") from None
+    if "optimizer" not in own:
+        saved["optimizer"] = _rule(config)
     try:
         options = TrainOptions(**{**saved, **given})
     except OptionError as error:
@@ -62,3 +62,18 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
             raise RunFolderError(f"{folder}: {what} has changed since the run began; train again")
     name = str(config.get("data", job.prepared.name))  # as it was first typed
     return replace(job, prepared=replace(job.prepared, name=name), config={**job.config, "data": name})
+
+
+def own_options(config: Mapping[str, Any]) -> list[str]:
+    """Return the options that were the user's own objects, which are needed again to resume."""
+    own = [name for name in ("model", "loss", "schedule", *OWN_ARRAYS) if is_own(name, config[name])]
+    try:
+        _rule(config)
+    except OptionError:
+        own.append("optimizer")
+    return own
+
+
+def _rule(config: Mapping[str, Any]) -> Rule:
+    """Return the rule that config.json names; OptionError if it is none of Downslope's."""
+    return rule_by_name(str(config["optimizer"]["name"]), **dict(config["optimizer"]["hyperparameters"]))

@@ -29,9 +29,9 @@ from downslope.workflow import outcome, words
 from downslope.workflow.display import Display
 from downslope.workflow.importance import permutation_importance
 from downslope.workflow.job import Job, new_job
-from downslope.workflow.options import OWN_ARRAYS, is_own, options_from
+from downslope.workflow.options import options_from
 from downslope.workflow.problem import problem_of
-from downslope.workflow.resume import resumed_job
+from downslope.workflow.resume import own_options, resumed_job
 from downslope.workflow.run import Run
 from downslope.workflow.snapshots import PathRecorder
 from downslope.workflow.trained import Trained
@@ -112,14 +112,10 @@ def run_job(job: Job, console: Console, listeners: Sequence[Listener] = ()) -> R
     except KeyboardInterrupt:  # before or after the descent, which ends in good order by itself
         can_go_on = job.folder is not None and (job.resume or outcome.is_begun(job.folder, job))
         in_memory = job.config["data_path"] is None
-        own = [
-            f", {name}=…"
-            for name in ("model", "loss", "schedule", *OWN_ARRAYS)
-            if is_own(name, job.config[name])
-        ]
+        own = "".join(f", {name}=…" for name in own_options(job.config))
         how = f"downslope train --resume {job.folder}"
         if in_memory or own:
-            how = f"train({'data, ' if in_memory else ''}resume='{job.folder}'{''.join(own)})"
+            how = f"train({'data, ' if in_memory else ''}resume='{job.folder}'{own})"
         hint = f"go on with  {how}" if can_go_on else ""
         raise KeyboardInterrupt(hint) from None
 
