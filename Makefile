@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 SUITE := -n 2 --dist loadfile
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-slow test-all check clean
 
 demo: .venv/.installed
 	$(BIN)/downslope train digits --seed 0
 
 test: .venv/.test-installed
 	$(BIN)/python -m pytest $(SUITE) -m "not slow"
+
+test-slow: .venv/.test-installed
+	$(BIN)/python -m pytest $(SUITE) -m slow
 
 test-all: .venv/.test-installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest $(SUITE)

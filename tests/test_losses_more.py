@@ -291,6 +291,7 @@ def test_counts_are_learned_on_their_own_scale():
         ds.train(X, counts - 1.0, task="regression", loss="poisson", out=False, quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["label-smoothing:0.2", "focal", "hinge", "kl"])
 def test_every_loss_for_classes_learns(loss):
     options = {"epochs": 40, "learning_rate": 0.02, "batch_size": 32, "out": False, "quiet": True}

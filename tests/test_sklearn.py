@@ -64,6 +64,7 @@ def test_parameters_are_options_of_train_with_its_defaults(estimator):
     assert ("class_weight" in given) == (estimator is DownslopeClassifier)
 
 
+@pytest.mark.slow
 def test_classifier_on_arrays_in_a_pipeline_and_cross_validation():
     X, y = load_breast_cancer(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), DownslopeClassifier(**QUICK))
@@ -82,6 +83,7 @@ def test_regressor_within_another_estimator():
     assert ours.score(X_test, y_test) > linear.score(X_test, y_test) - 0.05
 
 
+@pytest.mark.slow
 def test_a_search_over_learning_rates():
     X, y = load_breast_cancer(return_X_y=True)
     search = GridSearchCV(DownslopeClassifier(**QUICK), {"learning_rate": [1e-7, 0.01]}, cv=2)

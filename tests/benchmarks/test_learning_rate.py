@@ -17,6 +17,8 @@ from benchmarks.learning_rate.workloads import ALL, BASE, Workload, bundled, rel
 import downslope as ds
 from downslope.tuning import race
 
+pytestmark = pytest.mark.slow
+
 WINE = Workload("wine", bundled("wine"), hidden=(4,))
 NORMED = Workload("wine", bundled("wine"), hidden=(4,), batch_norm=True)
 SUGAR = Workload("diabetes", bundled("diabetes"), task="regression", hidden=(4,))

@@ -23,6 +23,7 @@ def test_every_epoch_is_whole_batches(workload: Workload):
     assert workload.rows % workload.batch_size == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_at_hand", [True, False])
 @pytest.mark.parametrize("name", ["small", "norm", "conv", "attention"])
 def test_the_network_takes_the_arrays(name: str, data_at_hand: bool, monkeypatch, tmp_path):

@@ -89,6 +89,7 @@ def test_bad_input_is_one_line_before_anything_compiles(
     assert (answer.out, list(tmp_path.iterdir()), compiled) == ("", [], [])
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_what_is_finished(start, tmp_path):
     process = start(
         "compare",

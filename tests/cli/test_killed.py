@@ -68,10 +68,8 @@ def leave_half_a_checkpoint(checkpoints):
     shutil.rmtree(half / "arrays")
 
 
-TERM = pytest.param(signal.SIGTERM, marks=pytest.mark.slow)  # by then the same as SIGINT: test_interrupt.py
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, TERM], ids=lambda number: number.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_and_resumed_is_undisturbed(place, whole, start, number):
     name = number.name.lower()
     process = start(*TRAIN.split(), "--out", name, cwd=place)

@@ -7,6 +7,7 @@ from downslope.rules.registry import RULES, rule_by_name
 from downslope.workflow.train import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(RULES))
 def test_every_name_trains(name):
     """At the rule's own rate; what races for one is tested where they are."""

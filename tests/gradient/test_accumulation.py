@@ -196,6 +196,7 @@ def test_the_whole_training_is_the_same():
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * np.max(np.abs(b)) + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [9, 40])
 def test_batch_norm_stays_finite_with_an_uneven_last_batch(batch_size):
     """124 rows: the last batch of 9 has 7 rows for 4 parts, the last of 40 has 4."""
@@ -256,6 +257,7 @@ def slopes():
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), n_real=st.integers(2, ROWS))

@@ -41,6 +41,7 @@ def matrix_of(kind, n, seed):
     return (turned * bulk) @ turned.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["indefinite", "network-like"])
 @pytest.mark.parametrize("n", [1, 2, 7, 60, 250])
@@ -148,6 +149,7 @@ def in_batches(rows, size):
     return stacked(cut(rows, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 8), ("float64", 37)])
 def test_small_networks_against_their_whole_spectrum(dtype, size):
     with jax.enable_x64(dtype == "float64"):

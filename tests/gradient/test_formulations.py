@@ -58,6 +58,7 @@ def convolved(case):
     return inputs, filters, lambda x, w: lax.conv_general_dilated(x, w, strides, padding, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
 def test_a_convolution_and_its_gradients(case):
     inputs, filters, convolve = convolved(case)
@@ -76,6 +77,7 @@ def test_a_convolution_and_its_gradients(case):
     assert_close(*jax.jit(lambda x, w: (ours(x, w), gradients(x, w)))(inputs, filters))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "dtype", "orders"),
     [

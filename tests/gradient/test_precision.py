@@ -326,6 +326,7 @@ def test_overflow_for_good_stops_as_non_finite():
     assert caught.value.result.params["w"].tolist() == [[1.0]] * INPUTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOW)
 def test_digits_by_the_command_line(name, command, tmp_path, monkeypatch):
     """An overflow is injected into float16: its scale begins 25 doublings too high."""

@@ -124,6 +124,7 @@ def test_a_bad_formula_is_explained_and_a_good_one_drawn(browser, visit):
     browser.wait_for("decodeURIComponent(location.search).includes('cos(x)')")
 
 
+@pytest.mark.slow
 def test_where_there_is_nothing_to_play_nothing_is_counted(browser, visit):
     visit("/?surface=formula&formula=sinn(x)&rule-2=none&rule-3=none&steps=20")
     said = "document.querySelector('#valley-messages').textContent"
@@ -149,6 +150,7 @@ def test_where_there_is_nothing_to_play_nothing_is_counted(browser, visit):
     browser.wait_for(f"{said}.includes('Click on the map') && {counted} === '' && {is_off}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "says"),
     [("/network/?data=bogus", "got ‘bogus’"), ("/?surface=%3Cb%3Ebowls", "There is no surface '<b>bowls'")],
@@ -161,6 +163,7 @@ def test_an_unknown_word_of_an_address_is_named(browser, visit, address, says):
     assert says in browser.evaluate(said)
 
 
+@pytest.mark.slow
 def test_a_slider_a_field_and_the_address_hold_the_same_number(browser, visit):
     visit("/?surface=bowl&rate-1=0.1&rule-2=none&rule-3=none&steps=9")
     browser.wait_for(f"{traces('map')}.length === 1", 60)
@@ -178,6 +181,7 @@ def test_a_slider_a_field_and_the_address_hold_the_same_number(browser, visit):
     browser.wait_for(f"Number({slider}.value) === -2")
 
 
+@pytest.mark.slow
 def test_the_page_answers_a_change_within_300_milliseconds(browser, visit):
     visit("/?surface=bowl&rule-2=none&rule-3=none&starts=1,1&steps=50")
     browser.wait_for(f"{traces('map')}.length === 1", 60)
@@ -200,6 +204,7 @@ def test_the_page_answers_a_change_within_300_milliseconds(browser, visit):
     assert min(milliseconds) < 300
 
 
+@pytest.mark.slow
 def test_a_network_learns_while_it_plays(browser, visit):
     visit("/network?data=circles&hidden=4&batch=32")
     counted = "document.getElementById('network-count').textContent"
@@ -286,6 +291,7 @@ def test_pages_are_changed_and_come_back_as_they_were(browser, visit):
     browser.wait_for(f"{traces('map')}.length === 1 && {traces('map')}[0].x.length === 21", 60)
 
 
+@pytest.mark.slow
 def test_everything_can_be_reached_by_keyboard(browser, visit):
     visit("/network?data=csv")
     browser.wait_for("document.querySelector('#network-messages').textContent.includes('CSV')", 60)
@@ -317,6 +323,7 @@ def test_everything_can_be_reached_by_keyboard(browser, visit):
     browser.wait_for("document.querySelector('h1').textContent === 'Roll down a valley'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/?surface=bowl", "/network", "/runs"])
 def test_on_a_phone_nothing_scrolls_sideways(browser, visit, path):
     browser.set_screen(390, 844, dark=True, phone=True)

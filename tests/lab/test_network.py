@@ -98,6 +98,7 @@ def test_a_penalty_on_plain_descent_shrinks_by_its_rate():
         np.testing.assert_allclose(new, 0.9 * old, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

@@ -74,6 +74,7 @@ def test_the_log_of_requests_would_show_them(browser, tmp_path):
     assert "a name" in found
 
 
+@pytest.mark.slow
 def test_it_opens_within_two_seconds(make, browser):
     page = write_report(make(task="regression"))
     milliseconds = []
@@ -83,6 +84,7 @@ def test_it_opens_within_two_seconds(make, browser):
     assert min(milliseconds) < 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_the_page_does_not_scroll_sideways(make, browser, dark):
     browser.set_screen(390, 844, dark=dark, phone=True)
@@ -94,6 +96,7 @@ def test_on_a_phone_the_page_does_not_scroll_sideways(make, browser, dark):
     assert browser.evaluate(widest) <= 390
 
 
+@pytest.mark.slow
 def test_on_a_phone_nothing_is_pushed_off(make, browser):
     """Six columns of metrics fit, a long name breaks, and every rate of the race has its label."""
     browser.set_screen(390, 844, phone=True)
@@ -115,6 +118,7 @@ def test_on_a_phone_nothing_is_pushed_off(make, browser):
     assert browser.evaluate(f"{labels}.length") == len(rates)
 
 
+@pytest.mark.slow
 def test_figures_follow_the_readers_colours(make, browser):
     browser.open(write_report(make()))
     browser.wait_for(DRAWN)

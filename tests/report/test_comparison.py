@@ -217,6 +217,7 @@ def browser(tmp_path):
     chromium.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium installed")
 @pytest.mark.parametrize(

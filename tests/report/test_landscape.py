@@ -133,6 +133,7 @@ def test_damaged_files_are_refused(make, name, content):
         write_report(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium installed")
 @pytest.mark.parametrize("phone", [False, True])

@@ -127,6 +127,7 @@ def all_finite(tree):
     return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 @every_rule
 def test_scan_equals_unrolled(name, outcome):
     assert_same(outcome["scanned"][:2], outcome["unrolled"][:2], rtol=1e-5, atol=1e-6)

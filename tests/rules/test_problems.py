@@ -109,6 +109,7 @@ def excess(name, jit):
     return dict(zip(PROBLEMS, (np.nanmin(reached, 1) - lowest) / (first - lowest), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("name", RULES)
 def test_reaches_the_minimum(name, problem, quick_jit):

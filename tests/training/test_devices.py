@@ -67,6 +67,7 @@ def largest_difference(one, many):
     return max(abs(a - b) / abs(a) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_eight_devices_descend_as_one(environment):
     """The issue's bar: 1e-6 relative, at each of 50 steps in float32. One process for all comparisons."""
     done = subprocess.run(

@@ -258,6 +258,7 @@ class CrashError(Exception):
     """What a test does instead of pulling the plug."""
 
 
+@pytest.mark.slow
 def test_crashed_after_a_roll_back_and_resumed_is_uninterrupted(
     setting, tmp_path, identical, without_seconds
 ):

@@ -170,6 +170,7 @@ def test_train_lowers_its_rate_on_a_plateau_without_compiling_again():
     assert not [seen for seen in traces[compiled:] if isinstance(seen, tuple) and seen[0] == 32]
 
 
+@pytest.mark.slow
 def test_a_plateau_is_remembered_by_a_checkpoint(tmp_path):
     """Cut in two by Ctrl-C: the second half goes on with the rate that the first had come to."""
     generator = np.random.default_rng(0)

@@ -21,6 +21,7 @@ def row_losses(w, x, y):
     return (x @ w - y) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 8, 10, 30, 49])
 def test_the_loss_of_all_rows_takes_a_batch_at_a_time(batch_size):
     """So what fits in memory in the descent fits at its end; a loss of chunks that differ is their mean."""
@@ -96,6 +97,7 @@ def test_a_schedule_that_is_none():
         ds.minimize(lambda at: at**2, 1.0, step_size=ds.backtracking(), schedule="cosine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [{}, {"data": (X, Y), "batch_size": 8}])
 def test_a_callback_hears_of_the_descent_and_does_not_change_it(data, monkeypatch):
     from downslope.training import minimize as module

@@ -160,6 +160,7 @@ def finished(train_loss, losses):
     )
 
 
+@pytest.mark.slow
 def test_an_open_length_is_resumed_bit_for_bit(paced, tmp_path, identical, without_seconds, monkeypatch):
     from downslope.training.checkpoint import Checkpoints
 

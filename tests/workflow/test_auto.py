@@ -40,6 +40,7 @@ def test_every_rule(optimizer):
     assert race.message.startswith(f"learning rate {run.summary['learning_rate']:g} (chosen among ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -138,6 +139,7 @@ def interrupt_at(kind, count):
     return listen
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("epochs", [None, 6])
 def test_interrupted_and_resumed_is_undisturbed(tmp_path, epochs, identical, without_seconds):

@@ -44,6 +44,7 @@ def flat(tree):
     return np.asarray(ravel_pytree(tree)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resolution", [5, 8])
 def test_centre_is_the_runs_loss_and_the_path_ends_at_its_weights(runs, resolution):
     folder = runs / "one"

@@ -46,6 +46,7 @@ def test_the_same_on_other_rows_compiles_nothing(compilations, options):
 CLOCKED = ["seconds", "examples_per_second"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"activation": "tanh"}, {"loss": "huber:0.5"}, {"weight_decay": 0.5}, {"precision": "bfloat16"}],

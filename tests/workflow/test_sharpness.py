@@ -11,6 +11,8 @@ from jax.flatten_util import ravel_pytree
 import downslope as ds
 from downslope.workflow.reopen import reopen
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"hidden": (4,), "epochs": 3, "batch_size": 32, "learning_rate": 0.01, "quiet": True}
 
 

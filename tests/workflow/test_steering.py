@@ -43,6 +43,7 @@ def test_another_decay_than_its_own_is_as_if_the_rule_were_made_with_it(name):
             np.testing.assert_array_equal(steered_to[leaf], made_with[leaf])
 
 
+@pytest.mark.slow
 def test_rises_where_rows_are_learned_by_heart_and_helps():
     gains = []
     for seed in range(3):

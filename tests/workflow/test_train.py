@@ -213,6 +213,7 @@ def test_the_seed_decides_everything(table, identical, without_seconds):
     assert not identical(first.params, other.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base", "changes"),
     [
@@ -759,6 +760,7 @@ def test_a_damaged_config_is_refused_or_gone_on_with(finished, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_hyperparameters_that_json_does_not_know_are_resumed_or_refused(tmp_path):
     """A function left at its default, a NumPy number, and a rule within a rule."""
     begun = {"epochs": 2, "learning_rate": 0.01, "quiet": True}

@@ -271,6 +271,7 @@ def test_other_bad_sample_weights():
         prepared(frame(weight=TIMES), target="kind", sample_weight="weight", drop=("weight",))
 
 
+@pytest.mark.slow
 def test_by_the_command_line(command, csv, table, tmp_path):
     """A column of weights 0 makes its rows unheard: a label that is wrong there does no harm."""
     columns = table(n=200)
