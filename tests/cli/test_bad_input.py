@@ -202,7 +202,6 @@ TRAIN = {
     "hidden below zero": ("good.csv --target kind --hidden=-8", r"--hidden must be a whole number of at"),
     "hidden of a line": ("good.csv --target kind --model linear --hidden 8", r"linear has no hidden layers"),
     "resume with options": ("--resume kinds --epochs 3 --drop x", r"leave out --epochs, --drop"),
-    "resume with data": ("good.csv --resume kinds", r"leave out DATA"),
     "resume nothing": ("--resume nowhere", r"nowhere: no such run folder"),
     "resume theirs": ("--resume theirs", r"theirs: not a run folder"),
     "unknown option": ("good.csv --target kind --epoch 3", r"[Nn]o such option: --epoch.*--epochs"),
@@ -434,7 +433,9 @@ def test_resume_when_the_data_is_gone_or_changed(trained, damaged, refuse):
     path = damaged / "run" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "data_path": str(damaged / "gone.csv")}))
-    assert "gone.csv: there is no such file" in refuse(damaged, "train", "--resume", "run")
+    assert "gone.csv; say where: downslope train --resume run DATA" in refuse(
+        damaged, "train", "--resume", "run"
+    )
     changed = damaged / "good.csv"
     changed.write_text(changed.read_text().replace("dear", "teuer"))
     path.write_text(json.dumps({**config, "data_path": str(changed)}))

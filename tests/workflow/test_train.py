@@ -643,6 +643,22 @@ def test_a_run_that_was_tested_on_a_frame_goes_on_with_the_same_rows(table, csv,
     assert found["loss"] == pytest.approx(run.summary["metrics"]["train"]["loss"], rel=1e-5)
 
 
+def test_a_run_whose_files_have_moved_goes_on(table, csv, tmp_path, identical, command):
+    data, test, options = csv("train.csv"), csv("test.csv", table(40, seed=9)), {"target": "kind", **SMALL}
+    whole = ds.train(data, test=test, out=tmp_path / "whole", **options)
+    part = tmp_path / "part"
+    ds.train(data, test=test, out=part, listeners=[interrupt_after_epoch_2], **options)
+    moved = [file.rename(tmp_path / f"moved-{file.name}") for file in (data, test)]
+    told = command("train", "--resume", part).error
+    assert told == f"{part}: its data is not at {data}; say where: downslope train --resume {part} DATA"
+    told = command("train", moved[0], "--resume", part).error
+    assert (
+        told == f"{part}: its data is not at {test}; say where: downslope train --resume {part} --test FILE"
+    )
+    assert command("train", moved[0], "--resume", part, "--test", moved[1], "--quiet") == (0, "", "")
+    assert identical(ds.Run.load(part).params, whole.params)
+
+
 def test_a_schedule_of_ones_own(tmp_path, identical):
     schedule = ds.schedule_by_name("step", warmup=0.0, drops=(0.25, 0.75))
     options = {**SMALL, "schedule": schedule}

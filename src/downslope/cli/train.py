@@ -153,7 +153,11 @@ def train(
         float, typer.Option(metavar="SECONDS", help="Time between checkpoints.")
     ] = 30.0,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, with its own options.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run, with its own options; DATA only if the file has moved.",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
     json_: Annotated[
@@ -204,8 +208,9 @@ def train(
         "checkpoint_every": checkpoint_every,
     }
     if resume is not None:
-        refuse_beside(context, "--resume goes on with the run's own options", ("resume", "quiet", "json_"))
-        options = {}
+        fine = ("data", "test", "resume", "quiet", "json_")  # files may have moved
+        refuse_beside(context, "--resume goes on with the run's own options", fine)
+        options = {} if test is None else {"test": test}
     from rich.console import Console
 
     from downslope.workflow.train import train as run_training

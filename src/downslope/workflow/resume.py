@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from downslope.data.bundled import BUNDLED
 from downslope.errors import OptionError, RunFolderError
 from downslope.rules.registry import rule_by_name
 from downslope.rules.rule import Rule
@@ -42,6 +43,8 @@ def resumed_job(folder: Path, data: Any, y: Any, given: dict[str, Any]) -> Job:
     data = path if data is None else data
     if data is None:
         raise OptionError(f"{folder}: was trained on data in memory; pass the same data again to resume")
+    _check_there(folder, data, "DATA")
+    _check_there(folder, given.get("test", saved["test"]), "--test FILE")
     for name in own:
         if name not in given:
             raise OptionError(f"{folder}: {name} was your own; pass the same {name} again to resume")
@@ -77,3 +80,10 @@ def own_options(config: Mapping[str, Any]) -> list[str]:
 def _rule(config: Mapping[str, Any]) -> Rule:
     """Return the rule that config.json names; OptionError if it is none of Downslope's."""
     return rule_by_name(str(config["optimizer"]["name"]), **dict(config["optimizer"]["hyperparameters"]))
+
+
+def _check_there(folder: Path, file: Any, again: str) -> None:
+    if isinstance(file, str) and file not in BUNDLED and not Path(file).is_file():
+        raise RunFolderError(
+            f"{folder}: its data is not at {file}; say where: downslope train --resume {folder} {again}"
+        )
