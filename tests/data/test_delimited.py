@@ -140,6 +140,33 @@ def test_thousands_are_understood_where_nothing_else_can_be_meant(tmp_path):
     assert columns_of(tmp_path, 'a,b\n"2,350",1\n17,2\n')["a"] == ("int64", [2350, 17])
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["1,234.50", "NA", "12"], "double", [1234.5, None, 12.0]),
+        (["1,234.500", "NA", "-2,000", "12000.25"], "double", [1234.5, None, -2000.0, 12000.25]),
+        (["2,350", "99.50"], "double", [2350.0, 99.5]),
+        (["+2,350", "323"], "double", [2350.0, 323.0]),
+        (["2,350.5", "9" * 20], "double", [2350.5, 1e20]),
+        (["2,350", "99.500"], "string", ["2,350", "99.500"]),  # 99500 where commas are decimal signs
+        (["0,234.50", "12"], "string", ["0,234.50", "12"]),
+        (["1,234.50", "2,35"], "string", ["1,234.50", "2,35"]),
+        (["1,234.50", "1.234,50"], "string", ["1,234.50", "1.234,50"]),
+    ],
+)
+def test_thousands_beside_decimals(tmp_path, cells, kind, values):
+    for delimiter in (",", ";", "\t"):
+        rows = "".join(f'"{cell}"{delimiter}x\n' for cell in cells)
+        assert columns_of(tmp_path, f"a{delimiter}b\n{rows}")["a"] == (kind, values)
+
+
+def test_decimals_beside_thousands_show_what_the_commas_of_other_columns_are(tmp_path):
+    read = columns_of(tmp_path, "a;b;c\n1,234.50;2,350;2,350\n7;1,125;1.500\n")
+    assert [read[name][1] for name in "abc"] == [[1234.5, 7.0], [2350, 1125], [2350.0, 1.5]]
+    read = columns_of(tmp_path, "a;b\n1,234.50;2,35\n7;1,1\n")  # the neighbour shows decimal commas
+    assert read == {"a": ("string", ["1,234.50", "7"]), "b": ("double", [2.35, 1.1])}
+
+
 def test_commas_mean_what_they_meant_in_other_files(tmp_path):
     path = tmp_path / "new.csv"
     path.write_text("a;b\n2,350;x\n12000;y\n")

@@ -1,8 +1,8 @@
 """Numbers with commas in them, and what points mean beside those.
 
-"2,35" shows that commas are decimal signs, "1,002,350" that they separate thousands. In a file whose
-commas are decimal signs, points separate thousands wherever a whole column fits: "304.175" beside
-"683" is 304175, though each of them alone could be read as a number with a decimal point.
+"2,35" shows that commas are decimal signs, "1,002,350" and "1,234.50" that they separate thousands. In a
+file whose commas are decimal signs, points separate thousands wherever a whole column fits: "304.175"
+beside "683" is 304175, though each of them alone could be read as a number with a decimal point.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -13,11 +13,15 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from downslope.data.typed import settle
+
 _DECIMAL_COMMA = r"^[-+]?\d*,?\d+([eE][-+]?\d+)?$"
 _THOUSANDS = r"^[-+]?[1-9]\d{0,2}(,\d{3}){1,5}$"
 _MILLIONS = r"^[-+]?\d{1,3}(,\d{3}){2,5}$"
 _BELOW_A_THOUSAND = r"^[-+]?\d{1,3}$"
-_WHOLE = r"^[-+]?\d+$"
+_PLAIN = r"^[-+]?(\d+\.?\d*|\.\d+)$"
+_WITH_DECIMALS = r"^[-+]?[1-9]\d{0,2}(,\d{3}){1,5}\.\d+$"
+_DECIMALS = r"^[-+]?\d{1,3}\.(\d{1,2}|\d{4,})$"  # not three, which could be thousands themselves
 _NOT_THOUSANDS = r"^[-+]?0*,|,(\d{1,2}|\d{4,})([eE]|$)|\.\d{3},"
 _POINTED = r"^[-+]?[1-9]\d{0,2}(\.\d{3}){1,5}(,\d+)?$"
 _POINTED_WHOLE = r"^[-+]?(\d{1,18}|[1-9]\d{0,2}(\.\d{3}){1,5})$"
@@ -27,16 +31,15 @@ _TRIED_FIRST = 1000  # cells
 def find_commas(columns: Collection[pa.ChunkedArray], delimiter: str) -> str | None:
     """Return what the commas in a file's numbers are: ``"decimal"``, ``"thousands"``, None where unclear.
 
-    "2,35" shows decimal signs wherever commas are no delimiters, "1,002,350" thousands separators, and so
-    does "2,350" beside "323". Where nothing shows, they are decimal signs, unless they are delimiters.
+    "2,35" shows decimal signs wherever commas are no delimiters; "1,002,350" and "1,234.50" show thousands
+    separators, and so does "2,350" beside "323" or "99.50". Where nothing shows, they are decimal signs,
+    unless they are delimiters.
     """
     thousands = False
     for column in columns:
         if delimiter != "," and shows_decimals(column):
             return "decimal"
-        if not thousands and _all(column, f"{_THOUSANDS}|{_BELOW_A_THOUSAND}"):
-            mixed = _any(column, _THOUSANDS) and _any(column, _BELOW_A_THOUSAND)
-            thousands = mixed or _any(column, _MILLIONS)
+        thousands = thousands or _shows_thousands(column)
     if thousands:
         return "thousands"
     return None if delimiter == "," else "decimal"
@@ -47,6 +50,15 @@ def shows_decimals(column: pa.ChunkedArray) -> bool:
     return _all(column, f"{_DECIMAL_COMMA}|{_POINTED}") and _any(column, _NOT_THOUSANDS)
 
 
+def _shows_thousands(column: pa.ChunkedArray) -> bool:
+    """Return whether a column of text holds numbers whose commas can only separate thousands."""
+    if _all(column, f"{_THOUSANDS}|{_BELOW_A_THOUSAND}"):
+        return (_any(column, _THOUSANDS) and _any(column, _BELOW_A_THOUSAND)) or _any(column, _MILLIONS)
+    if not _all(column, f"{_THOUSANDS}|{_PLAIN}|{_WITH_DECIMALS}"):
+        return False
+    return _any(column, _WITH_DECIMALS) or (_any(column, _THOUSANDS) and _any(column, _DECIMALS))
+
+
 def parse_numbers(column: pa.ChunkedArray, commas: str | None, *, points: bool = False) -> pa.ChunkedArray:
     """Return the numbers of a column of text whose commas mean that, if it is one.
 
@@ -55,8 +67,8 @@ def parse_numbers(column: pa.ChunkedArray, commas: str | None, *, points: bool =
         commas: as `find_commas` returns it.
         points: whether points beside decimal commas separate thousands.
     """
-    if commas == "thousands" and _all(column, f"{_THOUSANDS}|{_WHOLE}"):
-        return pc.replace_substring(column, ",", "").cast(pa.int64())
+    if commas == "thousands" and _all(column, f"{_THOUSANDS}|{_PLAIN}|{_WITH_DECIMALS}"):
+        return settle(pc.replace_substring(column, ",", ""), parse=True)
     if commas != "decimal":
         return column
     if points and first_pointed(column) is not None and _all(column, f"{_DECIMAL_COMMA}|{_POINTED}"):
@@ -76,7 +88,6 @@ def first_pointed(column: pa.ChunkedArray) -> str | None:
 
 def _all(column: pa.ChunkedArray, pattern: str) -> bool:
     """Return whether all cells of a column of text match, missing ones aside."""
-    column = column.drop_null()
     beginning = column.slice(0, _TRIED_FIRST)  # most columns of text show here that they hold no numbers
     return all(pc.all(pc.match_substring_regex(part, pattern)).as_py() for part in (beginning, column))
 
