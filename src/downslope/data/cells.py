@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from downslope.data.typed import beside_numbers, settle
+from downslope.data.written_dates import written_dates
 from downslope.errors import DataError
 
 _TRUTHS = {
@@ -66,19 +67,26 @@ def truths(column: pa.ChunkedArray, name: str, source: str) -> np.ndarray:
     return lookup[places]
 
 
-def moments(column: pa.ChunkedArray, name: str, source: str) -> np.ndarray:
+def moments(column: pa.ChunkedArray, name: str, source: str, order: str = "") -> np.ndarray:
     """Return the cells as datetime64[us] (n,), NaT where missing.
 
+    Arguments:
+        column: the cells.
+        name: what messages call the column.
+        source: what messages call the data.
+        order: "day first" or "month first" where text was so in training.
+
     Raises:
-        DataError: a cell is not a date.
+        DataError: a cell is not a date, or could be two.
     """
     if pa.types.is_string(column.type):
-        column = settle(beside_numbers(column), parse=True)
+        column = _dates_of(column, order)
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.datetime64("NaT", "us"))
     if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
-        raise _wrong(column, name, source, "dates", _is_date)
+        what = f"dates with the {order}" if order else "dates"
+        raise _wrong(column, name, source, what, lambda value: _is_date(value, order))
     return column.to_numpy().astype("datetime64[us]")
 
 
@@ -139,7 +147,13 @@ def _wrong(column: pa.ChunkedArray, name: str, source: str, expected: str, is_ri
     places, distinct = codes_of(column)
     wrong = np.array([*(not is_right(value) for value in distinct), False])
     rows = np.flatnonzero(wrong[places])
-    row = int(rows[0]) if rows.size else 0
+    if not rows.size:  # each cell alone is right
+        row = int(np.flatnonzero(places >= 0)[0])
+        return DataError(
+            f"{source}: column '{name}' should hold {expected}, but is written in several forms or orders "
+            f"(first: '{short(column[row].as_py())}' in row {row + 1}); write all cells alike"
+        )
+    row = int(rows[0])
     others = "1 other row" if rows.size == 2 else f"{rows.size - 1} other rows"
     more = f" (and {others} the like)" if rows.size > 1 else ""
     return DataError(
@@ -155,8 +169,17 @@ def _is_finite_number(value: Any) -> bool:
         return False
 
 
-def _is_date(value: Any) -> bool:
-    cell = settle(pa.chunked_array([pa.array([str(value)])]), parse=True)
+def _dates_of(text: pa.ChunkedArray, order: str) -> pa.ChunkedArray:
+    """Return the dates of a column of text, ISO or otherwise, if they can mean one thing only."""
+    column = settle(beside_numbers(text), parse=True)
+    if not pa.types.is_string(column.type):
+        return column
+    meanings = written_dates(column, order)
+    return meanings.popitem()[1] if len(meanings) == 1 else column
+
+
+def _is_date(value: Any, order: str) -> bool:
+    cell = _dates_of(pa.chunked_array([pa.array([str(value)])]), order)
     return pa.types.is_date(cell.type) or pa.types.is_timestamp(cell.type)
 
 

@@ -78,7 +78,7 @@ def fit_column(table: Table, name: str, rows: np.ndarray) -> Transform:
         return fit_truth(name, values) or _constant(name, np.isnan(values))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         moments = cells.moments(column, name, table.name)[rows]
-        return fit_date(name, moments) or _constant(name, np.isnat(moments))
+        return fit_date(name, moments, table.orders.get(name, "")) or _constant(name, np.isnat(moments))
     values = cells.numbers(column, name, table.name)
     if pa.types.is_integer(kind) and _is_row_number(values):
         return Ignored(name, "ignored: it numbers the rows")

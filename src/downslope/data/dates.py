@@ -13,6 +13,7 @@ import pyarrow as pa
 from downslope.data import cells
 from downslope.data.fields import check
 from downslope.data.numeric import LIMIT
+from downslope.data.written_dates import ORDERS
 
 _MICROSECONDS_PER_HOUR = 3_600_000_000
 _STANDARDISED = ("day", "year", "day of month")
@@ -24,6 +25,7 @@ class Date:
 
     Arguments:
         parts: names out of `calendar`; `means` and `stds` go with them (0 and 1 on a circle).
+        order: "day first" or "month first" where that was open in the text of training, "" otherwise.
     """
 
     kind: ClassVar[str] = "date"
@@ -33,6 +35,7 @@ class Date:
     stds: tuple[float, ...]
     indicator: bool
     note: str
+    order: str = ""
 
     became: ClassVar[str] = "calendar"
 
@@ -42,6 +45,7 @@ class Date:
         check(len(self.parts) == len(self.means) == len(self.stds), what, "has lists of different lengths")
         check(set(self.parts) <= set(known), what, "has an unknown calendar part")
         check(all(std > 0 for std in self.stds), what, "has a scale that is not positive")
+        check(self.order in ("", *ORDERS), what, "has an unknown order of day and month")
 
     @property
     def feature_names(self) -> list[str]:
@@ -51,7 +55,7 @@ class Date:
 
     def fill(self, column: pa.ChunkedArray, out: np.ndarray, source: str) -> None:
         """Write the inputs, (n, width), into `out`."""
-        moments = cells.moments(column, self.name, source)
+        moments = cells.moments(column, self.name, source, self.order)
         values = calendar(moments)
         for i, (part, mean, std) in enumerate(zip(self.parts, self.means, self.stds, strict=True)):
             out[:, i] = np.nan_to_num(np.clip((values[part] - mean) / std, -LIMIT, LIMIT), nan=0.0)
@@ -59,8 +63,11 @@ class Date:
             out[:, -1] = np.isnat(moments)
 
 
-def fit_date(name: str, moments: np.ndarray) -> Date | None:
-    """Fit to training moments, datetime64[us] (n,), NaT where missing; None if all present are equal."""
+def fit_date(name: str, moments: np.ndarray, order: str = "") -> Date | None:
+    """Fit to training moments, datetime64[us] (n,), NaT where missing; None if all present are equal.
+
+    What stood first in their text is remembered for other files.
+    """
     present = moments[~np.isnat(moments)]
     parts, means, stds = [], [], []
     if len(present):
@@ -74,7 +81,7 @@ def fit_date(name: str, moments: np.ndarray) -> Date | None:
         return None
     n_missing = len(moments) - len(present)
     note = f"{n_missing} missing in training, replaced by 0, with an indicator" if n_missing else ""
-    return Date(name, tuple(parts), tuple(means), tuple(stds), n_missing > 0, note)
+    return Date(name, tuple(parts), tuple(means), tuple(stds), n_missing > 0, note, order)
 
 
 def calendar(moments: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from downslope.data.dialect import Dialect, not_utf8, open_text, read_dialect
-from downslope.data.separators import find_commas, first_pointed, parse_numbers, shows_decimals
-from downslope.data.table import Table, list_names
+from downslope.data.table import Table
 from downslope.data.typed import MISSING, TEXT, beside_numbers, settle
+from downslope.data.written import with_dates, with_numbers
 from downslope.errors import DataError
 
 _BLOCK_BYTES = 4 << 20  # no row may be longer; larger blocks were no faster
@@ -36,6 +36,7 @@ def read_csv(
     text: Collection[str] = (),
     commas: str | None = None,
     points: Mapping[str, str] | None = None,
+    signs: Mapping[str, str] | None = None,
 ) -> Table:
     """Read a delimited text file, plain or gzipped.
 
@@ -48,6 +49,7 @@ def read_csv(
         commas: in numbers, ``"decimal"`` signs or ``"thousands"`` separators; None: found out.
         points: beside decimal commas, what they are in the numbers of a column, by its name; in others
             they separate ``"thousands"`` wherever these fit and the file itself shows decimal commas.
+        signs: the currency signs, or "%", that the numbers of columns may carry; None: found out.
 
     Returns:
         The table, with missing cells (empty, NA, NaN, null, ?, …) null.
@@ -72,56 +74,15 @@ def read_csv(
         if pa.types.is_binary(column.type):
             raise not_utf8(path, f"column '{name}'")
         settled[name] = settle(column, parse=name not in text)
-    return _with_numbers(path, dialect, settled, text, commas, points or {})
-
-
-def _with_numbers(
-    path: Path,
-    dialect: Dialect,
-    settled: dict[str, pa.ChunkedArray],
-    text: Collection[str],
-    commas: str | None,
-    points: Mapping[str, str],
-) -> Table:
-    """Return the table in which columns of text with commas, and points beside them, are numbers."""
-    free = {name: column for name, column in settled.items() if name not in text}
-    texts = {name: column for name, column in free.items() if column.type == TEXT}
-    floats = [name for name, column in free.items() if column.type == pa.float64()]
-    commas = commas or find_commas(texts.values(), dialect.delimiter)
-    separating = set()  # columns whose points, if there are any that fit, separate thousands
-    if commas == "decimal":
-        shown = dialect.delimiter != "," and any(map(shows_decimals, texts.values()))
-        usual = "thousands" if shown else "decimal"
-        separating = {name for name in free if points.get(name, usual) == "thousands"}
-        # Arrow took these for decimal points, and what was 5.100 is 5.1 by now.
-        texts |= _as_text(path, dialect, {name for name in floats if name in separating})
-    parsed = {
-        name: parse_numbers(column, commas, points=name in separating) for name, column in texts.items()
-    }
-    numbers = {name: column for name, column in parsed.items() if column.type != TEXT}
-    pointed = {name: first_pointed(texts[name]) for name in numbers if name in separating}
-    pointed = {name: cell for name, cell in pointed.items() if cell is not None}
-    found = {}
-    if numbers and commas == "decimal":
-        found = dict.fromkeys(floats, "decimal") | dict.fromkeys(pointed, "thousands")
-    return Table(
-        str(path),
-        pa.table(settled | numbers),
-        commas=commas if numbers else None,
-        points=found,
-        notes=_note(numbers, pointed),
-    )
-
-
-def _note(numbers: dict[str, pa.ChunkedArray], pointed: dict[str, str]) -> tuple[str, ...]:
-    """Return what is to be said of points that could have been decimal signs, given a cell of each column."""
-    whole = [name for name in pointed if numbers[name].type == pa.int64()]
-    if not whole:
-        return ()
-    cell = pointed[whole[0]]
-    return (
-        f"{list_names(whole)}: points separate thousands, because commas are decimal signs in this file "
-        f"({cell} is {cell.replace('.', '')})",
+    free = set(dialect.names) - set(text)
+    return with_numbers(
+        with_dates(Table(str(path), pa.table(settled)), free),
+        free,
+        dialect.delimiter,
+        lambda names: _as_text(path, dialect, names),
+        commas=commas,
+        points=points or {},
+        signs=signs,
     )
 
 

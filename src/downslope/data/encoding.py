@@ -9,6 +9,7 @@ import numpy as np
 from downslope.data import cells, columns as transforms
 from downslope.data.categories import Embedded, OneHot
 from downslope.data.columns import Ignored, Transform, fit_column
+from downslope.data.dates import Date
 from downslope.data.fields import check, damaged
 from downslope.data.numeric import Number
 from downslope.data.table import Table, drop_columns, list_names
@@ -40,7 +41,7 @@ class Encoding:
         labels: the target's own transform.
         notes: what the user is told: the task and why, how the data was read, which columns are ignored,
             what is missing.
-        commas, points: what those in the numbers of a text file are; see `read_csv`.
+        commas, points, signs: what those in the numbers of a text file are; see `read_csv`.
     """
 
     columns: tuple[Transform, ...]
@@ -48,6 +49,7 @@ class Encoding:
     notes: list[str]
     commas: str | None = None
     points: Mapping[str, str] = field(default_factory=dict)
+    signs: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -84,7 +86,8 @@ class Encoding:
         if all(isinstance(column, Ignored) for column in columns):
             reasons = "; ".join(_notes(columns)) or f"'{target}' is the only column"
             raise DataError(f"{table.name}: no column is left to predict '{target}' from ({reasons})")
-        return cls(columns, labels, [task_note, *table.notes, *_notes(columns)], table.commas, table.points)
+        notes = [task_note, *table.notes, *_notes(columns)]
+        return cls(columns, labels, notes, table.commas, table.points, table.signs)
 
     @property
     def task(self) -> Task:
@@ -115,7 +118,14 @@ class Encoding:
     @property
     def as_read(self) -> dict[str, Any]:
         """How other files are to be read like the one of training: arguments of `read_csv`."""
-        return {"text": self.text_columns, "commas": self.commas, "points": self.points}
+        # Dates that need the order of training are left to the column's own transform.
+        ordered = {column.name for column in self.columns if isinstance(column, Date) and column.order}
+        return {
+            "text": self.text_columns | ordered,
+            "commas": self.commas,
+            "points": self.points,
+            "signs": self.signs,
+        }
 
     @property
     def feature_names(self) -> list[str]:
@@ -225,6 +235,7 @@ class Encoding:
             "notes": self.notes,
             "commas": self.commas,
             "points": dict(self.points),
+            "signs": dict(self.signs),
         }
 
     @classmethod
@@ -238,12 +249,9 @@ class Encoding:
         check(isinstance(content, dict), what, "is not a JSON object")
         if content.get("format") != _FORMAT:
             raise damaged(what, f"has format {content.get('format')!r}, not {_FORMAT}")
-        check(
-            set(content) | {"commas", "points"}
-            == {"format", "target", "columns", "notes", "commas", "points"},
-            what,
-            "has other fields than expected",
-        )
+        how_read = {"commas", "points", "signs"}
+        expected = {"format", "target", "columns", "notes", *how_read}
+        check(set(content) | how_read == expected, what, "has other fields than expected")
         notes = content["notes"]
         check(
             isinstance(notes, list) and all(isinstance(n, str) for n in notes), "the notes", "are not texts"
@@ -256,6 +264,12 @@ class Encoding:
             "points",
             "are unknown",
         )
+        signs = content.get("signs", {})
+        check(
+            isinstance(signs, dict) and all(isinstance(sign, str) for sign in signs.values()),
+            "signs",
+            "are unknown",
+        )
         check(isinstance(content["columns"], list), "the columns", "are not a list")
         columns = tuple(
             transforms.from_json(column, f"column {i}")
@@ -264,7 +278,7 @@ class Encoding:
         labels = target_from_json(content["target"])
         names = [labels.name, *(column.name for column in columns)]
         check(len(set(names)) == len(names), "the columns", "repeat a name")
-        return cls(columns, labels, list(notes), commas, points)
+        return cls(columns, labels, list(notes), commas, points, signs)
 
 
 def _transposed(columns: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reading saved JSON that may be damaged or hostile: every field is checked before it is used."""
 
+import dataclasses
 import math
 import typing
 from typing import Any
@@ -11,7 +12,8 @@ def parse_fields(kind: type, content: Any, what: str) -> dict[str, Any]:
     """Return the fields of a dataclass, read from a JSON object and checked against its annotations.
 
     Understood are str, bool, int, float (finite) and tuples of one of them. Nothing in the content
-    names code, and nothing of it is run.
+    names code, and nothing of it is run. A field with a default may be missing: older runs
+    were saved without it.
 
     Arguments:
         kind: the dataclass.
@@ -28,7 +30,10 @@ def parse_fields(kind: type, content: Any, what: str) -> dict[str, Any]:
     if unknown:
         raise damaged(what, f"has an unknown field '{unknown[0]}'")
     fields = {}
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for name, hint in expected.items():
+        if name not in content and name in optional:
+            continue
         if name not in content:
             raise damaged(what, f"lacks the field '{name}'")
         fields[name] = _checked(content[name], hint, f"{what}, field '{name}',")

@@ -13,7 +13,7 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from downslope.data.typed import settle
+from downslope.data.typed import first_cells, settle
 
 _DECIMAL_COMMA = r"^[-+]?\d*,?\d+([eE][-+]?\d+)?$"
 _THOUSANDS = r"^[-+]?[1-9]\d{0,2}(,\d{3}){1,5}$"
@@ -25,24 +25,25 @@ _DECIMALS = r"^[-+]?\d{1,3}\.(\d{1,2}|\d{4,})$"  # not three, which could be tho
 _NOT_THOUSANDS = r"^[-+]?0*,|,(\d{1,2}|\d{4,})([eE]|$)|\.\d{3},"
 _POINTED = r"^[-+]?[1-9]\d{0,2}(\.\d{3}){1,5}(,\d+)?$"
 _POINTED_WHOLE = r"^[-+]?(\d{1,18}|[1-9]\d{0,2}(\.\d{3}){1,5})$"
-_TRIED_FIRST = 1000  # cells
+
+
+def may_be_numbers(column: pa.ChunkedArray) -> bool:
+    """Return whether the first cells of a column of text let it be one of numbers with commas."""
+    return bool(pc.all(pc.match_substring_regex(first_cells(column), r"^\P{L}*\d")).as_py())
 
 
 def find_commas(columns: Collection[pa.ChunkedArray], delimiter: str) -> str | None:
-    """Return what the commas in a file's numbers are: ``"decimal"``, ``"thousands"``, None where unclear.
+    """Return what a file shows its commas to be: ``"decimal"``, ``"thousands"``, None where nothing shows.
 
     "2,35" shows decimal signs wherever commas are no delimiters; "1,002,350" and "1,234.50" show thousands
-    separators, and so does "2,350" beside "323" or "99.50". Where nothing shows, they are decimal signs,
-    unless they are delimiters.
+    separators, and so does "2,350" beside "323" or "99.50".
     """
     thousands = False
     for column in columns:
         if delimiter != "," and shows_decimals(column):
             return "decimal"
         thousands = thousands or _shows_thousands(column)
-    if thousands:
-        return "thousands"
-    return None if delimiter == "," else "decimal"
+    return "thousands" if thousands else None
 
 
 def shows_decimals(column: pa.ChunkedArray) -> bool:
@@ -64,7 +65,7 @@ def parse_numbers(column: pa.ChunkedArray, commas: str | None, *, points: bool =
 
     Arguments:
         column: the cells.
-        commas: as `find_commas` returns it.
+        commas: what they are, ``"decimal"`` or ``"thousands"``; None where that is unclear.
         points: whether points beside decimal commas separate thousands.
     """
     if commas == "thousands" and _all(column, f"{_THOUSANDS}|{_PLAIN}|{_WITH_DECIMALS}"):
@@ -86,10 +87,15 @@ def first_pointed(column: pa.ChunkedArray) -> str | None:
     return found[0].as_py() if len(found) else None
 
 
+def points_are_open(column: pa.ChunkedArray) -> bool:
+    """Return whether the points of an amount of money could separate thousands: "1.234", beside "7"."""
+    return _all(column, _POINTED_WHOLE) and first_pointed(column) is not None
+
+
 def _all(column: pa.ChunkedArray, pattern: str) -> bool:
     """Return whether all cells of a column of text match, missing ones aside."""
-    beginning = column.slice(0, _TRIED_FIRST)  # most columns of text show here that they hold no numbers
-    return all(pc.all(pc.match_substring_regex(part, pattern)).as_py() for part in (beginning, column))
+    parts = (first_cells(column), column)
+    return all(pc.all(pc.match_substring_regex(part, pattern)).as_py() for part in parts)
 
 
 def _any(column: pa.ChunkedArray, pattern: str) -> bool:

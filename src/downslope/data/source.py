@@ -36,6 +36,7 @@ def read(
     text: Collection[str] = (),
     commas: str | None = None,
     points: Mapping[str, str] | None = None,
+    signs: Mapping[str, str] | None = None,
 ) -> Table:
     """Read anything that DATA may name.
 
@@ -50,6 +51,7 @@ def read(
         text: its columns that are text; see `read_csv`.
         commas: what they are in its numbers; see `read_csv`.
         points: what they are in the numbers of its columns; see `read_csv`.
+        signs: what its numbers may carry; see `read_csv`.
 
     Raises:
         DataError: the file is missing, is of an unknown kind, or cannot be used; the arrays do not fit.
@@ -65,7 +67,7 @@ def read(
     if isinstance(data, str) and data in BUNDLED:
         return load(data)
     if isinstance(data, (str, Path)):
-        how = {"text": text, "commas": commas, "points": points}
+        how = {"text": text, "commas": commas, "points": points, "signs": signs}
         return _read_file(Path(data), str(data), header=header, delimiter=delimiter, **how)
     return from_frame(data) if is_frame(data) else from_arrays(data)
 

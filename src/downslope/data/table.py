@@ -36,6 +36,8 @@ class Table:
         default_target: the column to predict where the user names none; None for files.
         commas: what those in the numbers of a text file were taken for, see `read_csv`; None: there are none.
         points: what those in the numbers of a column were taken for, by its name, where commas are decimal.
+        signs: the currency sign, or "%", that the numbers of a column carried in a text file, by its name.
+        orders: what stood first in the dates of a column, "day first" or "month first", by its name.
         notes: what the user is told about how it was read.
     """
 
@@ -44,6 +46,8 @@ class Table:
     default_target: str | None = None
     commas: str | None = None
     points: Mapping[str, str] = field(default_factory=dict)
+    signs: Mapping[str, str] = field(default_factory=dict)
+    orders: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

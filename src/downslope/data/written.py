@@ -1,0 +1,183 @@
+"""Columns of text in a file → the numbers and dates that they write in another usual spelling.
+
+What one column leaves open, another of the same file may show: what commas are, or whether the day stands
+before the month. What stays open stays text: nothing that could mean two things is guessed at.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# Arrow makes its compute functions while it is imported, where pyright does not see them.
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from downslope.data.separators import (
+    find_commas,
+    first_pointed,
+    may_be_numbers,
+    parse_numbers,
+    points_are_open,
+    shows_decimals,
+)
+from downslope.data.signs import strip_sign
+from downslope.data.table import Table, list_names
+from downslope.data.typed import TEXT, beside_numbers, settle
+from downslope.data.written_dates import ORDERS, written_dates
+
+Columns = dict[str, pa.ChunkedArray]
+
+
+def with_dates(table: Table, free: set[str]) -> Table:
+    """Return the table in which columns of dates that are not ISO are dates, and what stands first in them.
+
+    Arguments:
+        table: as it was read.
+        free: the columns that may be other than text.
+    """
+    texts = {name: column for name, column in _columns(table, free).items() if column.type == TEXT}
+    meanings = {name: written_dates(column) for name, column in texts.items()}
+    shown = {name: next(iter(found)) for name, found in meanings.items() if len(found) == 1}
+    decided = {order: name for name, order in shown.items() if order}
+    guided = {}
+    if len(decided) == 1:
+        guided = {name: next(iter(decided)) for name, found in meanings.items() if len(found) == 2}
+    dates = {name: meanings[name][order] for name, order in (shown | guided).items()}
+    notes = []
+    for order in ORDERS:
+        for names, hint in ((shown, ""), (guided, f", as in '{decided.get(order)}'")):
+            those = [name for name in names if names[name] == order]
+            if those:
+                example = _example(texts[those[0]], dates[those[0]])
+                notes.append(f"{list_names(those)}: dates with the {order}{hint} ({example})")
+    orders = {name: order for name, order in (shown | guided).items() if order}
+    return replace(_replaced(table, dates), orders=orders, notes=(*table.notes, *notes))
+
+
+def _example(texts: pa.ChunkedArray, dates: pa.ChunkedArray) -> str:
+    """Return how a cell is read that shows which number is the day, or the first where none does."""
+    showing = pc.index(pc.greater(pc.day(dates), 12), True).as_py()
+    place = showing if showing >= 0 else pc.index(pc.is_valid(dates), True).as_py()
+    return f"{texts[place]} is {dates[place]}"
+
+
+def with_numbers(
+    table: Table,
+    free: set[str],
+    delimiter: str,
+    as_text: Callable[[set[str]], Columns],
+    *,
+    commas: str | None,
+    points: Mapping[str, str],
+    signs: Mapping[str, str] | None,
+) -> Table:
+    """Return the table in which columns with commas, currency signs or per cent are numbers.
+
+    Arguments:
+        table: as it was read.
+        free: the columns that may be other than text.
+        delimiter: what separates the columns.
+        as_text: returns columns that were read as numbers the way they stand in the file.
+        commas: see `read_csv`.
+        points: see `read_csv`.
+        signs: see `read_csv`.
+    """
+    texts = {name: column for name, column in _columns(table, free).items() if column.type == TEXT}
+    signed = {name: found for name, column in texts.items() if (found := strip_sign(column)) is not None}
+    if signs is not None:
+        signed = {name: found for name, found in signed.items() if signs.get(name) == found.sign}
+    plain = {name: found.plain for name, found in signed.items()}
+
+    def without_signs(names: set[str]) -> Columns:
+        return as_text(names - set(plain)) | {name: plain[name] for name in names & set(plain)}
+
+    # €1.234 may be 1234 or a price with three decimals, unless training has had points in the column.
+    money = {name for name, found in signed.items() if found.sign != "%"}
+    settled_before = set(points) if signs is None or commas == "decimal" else money
+    unclear = {name for name in money - settled_before if points_are_open(plain[name])}
+    settled = {name: one if name in unclear else settle(one, parse=True) for name, one in plain.items()}
+    table = _with_separators(_replaced(table, settled), free, delimiter, without_signs, commas, points, money)
+    words = {name: texts[name] for name in signed if table.columns[name].type == TEXT}
+    found = {name: one.sign for name, one in signed.items() if name not in words}
+    notes = _sign_notes(found, texts, plain)
+    return replace(_replaced(table, words), signs=found, notes=(*table.notes, *notes))
+
+
+def _sign_notes(signs: dict[str, str], texts: Columns, plain: Columns) -> list[str]:
+    notes = []
+    for sign in dict.fromkeys(signs.values()):
+        names = [name for name in signs if signs[name] == sign]
+        place = pc.index(pc.match_substring(texts[names[0]], sign), True).as_py()
+        example = f"{texts[names[0]][place]} is {plain[names[0]][place]}"
+        notes.append(f"{list_names(names)}: numbers in {sign}" + (f", {example}" if sign == "%" else ""))
+    return notes
+
+
+def _with_separators(
+    table: Table,
+    free: set[str],
+    delimiter: str,
+    as_text: Callable[[set[str]], Columns],
+    commas: str | None,
+    points: Mapping[str, str],
+    money: set[str],
+) -> Table:
+    """Return the table in which columns of text with commas, and points beside them, are numbers.
+
+    Where nothing shows what commas are, they are decimal signs unless they delimit; not so in `money`.
+    """
+    columns = _columns(table, free)
+    texts = {name: column for name, column in columns.items() if column.type == TEXT}
+    texts = {name: beside_numbers(column) for name, column in texts.items() if may_be_numbers(column)}
+    floats = [name for name, column in columns.items() if column.type == pa.float64()]
+    shown = commas or find_commas(texts.values(), delimiter)
+    commas = shown or (None if delimiter == "," else "decimal")
+    separating = set()  # columns whose points, if there are any that fit, separate thousands
+    if commas == "decimal":
+        shows = delimiter != "," and any(map(shows_decimals, texts.values()))
+        usual = "thousands" if shows else "decimal"
+        separating = {name for name in free if points.get(name, usual) == "thousands"}
+        # These were taken for decimal points, and what was 5.100 is 5.1 by now.
+        texts |= as_text({name for name in floats if name in separating})
+    parsed = {
+        name: parse_numbers(column, shown if name in money else commas, points=name in separating)
+        for name, column in texts.items()
+    }
+    numbers = {name: column for name, column in parsed.items() if column.type != TEXT}
+    pointed = {name: first_pointed(texts[name]) for name in numbers if name in separating}
+    pointed = {name: cell for name, cell in pointed.items() if cell is not None}
+    found = {}
+    if numbers and commas == "decimal":
+        found = dict.fromkeys(floats, "decimal") | dict.fromkeys(pointed, "thousands")
+    notes = _points_note(numbers, pointed)
+    return replace(
+        _replaced(table, numbers),
+        commas=commas if numbers else None,
+        points=found,
+        notes=(*table.notes, *notes),
+    )
+
+
+def _points_note(numbers: Columns, pointed: dict[str, str]) -> tuple[str, ...]:
+    """Return what is to be said of points that could have been decimal signs, given a cell of each column."""
+    whole = [name for name in pointed if numbers[name].type == pa.int64()]
+    if not whole:
+        return ()
+    cell = pointed[whole[0]]
+    return (
+        f"{list_names(whole)}: points separate thousands, because commas are decimal signs in this file "
+        f"({cell} is {cell.replace('.', '')})",
+    )
+
+
+def _columns(table: Table, names: set[str]) -> Columns:
+    return {name: table.columns.column(name) for name in table.column_names if name in names}
+
+
+def _replaced(table: Table, columns: Columns) -> Table:
+    """Return the table with other cells in some of its columns."""
+    if not columns:
+        return table
+    cells = [columns.get(name, column) for name, column in _columns(table, set(table.column_names)).items()]
+    return replace(table, columns=pa.table(cells, names=table.column_names))

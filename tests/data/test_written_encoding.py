@@ -1,0 +1,110 @@
+"""Files to predict are read with the signs and the order of day and month that training had."""
+
+import datetime
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from downslope.data.delimited import read_csv
+from downslope.data.encoding import Encoding
+from downslope.data.memory import from_frame
+from downslope.errors import DataError
+
+DAYS = [datetime.date(2015, 1, 1) + datetime.timedelta(days=17 * i) for i in range(40)]
+TRAINING = {
+    "european": ("%d/%m/%Y", "day first"),
+    "american": ("%m/%d/%Y", "month first"),
+    "german": ("%d.%m.%Y", "day first"),
+    "named": ("%b %d %Y", ""),
+    "iso": ("%Y-%m-%d", ""),
+}
+
+
+def fit(folder, form):
+    """Return the encoding of a file of dates and prices, saved and loaded."""
+    path = folder / "train.csv"
+    rows = (f'{day.strftime(form)},"${1000 + 7 * i:,}.50",{3 * i}%' for i, day in enumerate(DAYS))
+    path.write_text("\n".join(["sold,price,rate", *rows]) + "\n")
+    table = read_csv(path)
+    encoding = Encoding.fit(table, target="price", rows=np.arange(table.n_rows))
+    assert encoding.task == "regression"
+    loaded = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
+    assert loaded == encoding
+    return loaded
+
+
+def inputs(encoding, folder, cell, rate="7%"):
+    path = folder / "new.csv"
+    path.write_text(f'sold,rate,price\n"{cell}",{rate},"$2,000"\n')
+    table = read_csv(path, **encoding.as_read)
+    assert encoding.decode_target(encoding.encode_target(table)) == pytest.approx(2000)
+    return encoding.encode_inputs(table).dense
+
+
+def frame(cell):
+    return from_frame(pa.table({"sold": [cell], "rate": [7], "price": [2000]}))
+
+
+@pytest.mark.parametrize("kind", TRAINING)
+def test_one_row_is_read_with_the_order_of_training(tmp_path, kind):
+    form, order = TRAINING[kind]
+    encoding = fit(tmp_path, form)
+    expected = inputs(encoding, tmp_path, "2015-04-03")
+    assert (inputs(encoding, tmp_path, "2015-03-04") != expected).any()
+    cells = [datetime.date(2015, 4, 3).strftime(form), "2015-04-03", "Apr 3, 2015", "2015/4/3"]
+    cells += [{"day first": "3/4/2015", "month first": "4/3/2015", "": "03.04.2015"}[order]]
+    for cell in cells:
+        np.testing.assert_array_equal(inputs(encoding, tmp_path, cell), expected)
+        np.testing.assert_array_equal(encoding.encode_inputs(frame(cell)).dense, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "what"),
+    [
+        ("european", "04/13/2015", "dates with the day first"),
+        ("american", "13/04/2015", "dates with the month first"),
+        ("american", "31.04.2015", "dates with the month first"),
+        ("iso", "03/04/2015", "dates"),
+        ("named", "03/04/2015", "dates"),
+        ("european", "soon", "dates with the day first"),
+    ],
+)
+def test_another_order_is_refused(tmp_path, kind, cell, what):
+    encoding = fit(tmp_path, TRAINING[kind][0])
+    message = f"column 'sold' should hold {what}, but row 1 holds '{cell}'; leave a cell empty"
+    for call in (lambda: inputs(encoding, tmp_path, cell), lambda: encoding.encode_inputs(frame(cell))):
+        with pytest.raises(DataError) as caught:
+            call()
+        assert message in str(caught.value)
+
+
+def test_the_wrong_row_is_named(tmp_path):
+    encoding = fit(tmp_path, "%d/%m/%Y")
+    path = tmp_path / "new.csv"
+    path.write_text("sold,rate\n13/04/2015,1%\n,2%\n04/13/2015,3%\n13/04/2015,4%\n")
+    with pytest.raises(DataError, match=r"the day first, but row 3 holds '04/13/2015'; leave"):
+        encoding.encode_inputs(read_csv(path, **encoding.as_read))
+    path.write_text("sold,rate\n13/04/2015,1%\n2015-04-13,3%\n")
+    with pytest.raises(
+        DataError, match=r"'sold' should hold .* several forms or orders \(first: '13/04/2015' in row 1"
+    ):
+        encoding.encode_inputs(read_csv(path, **encoding.as_read))
+
+
+def test_another_sign_is_refused(tmp_path):
+    encoding = fit(tmp_path, "%d/%m/%Y")
+    np.testing.assert_array_equal(
+        inputs(encoding, tmp_path, "13/04/2015", "7"), inputs(encoding, tmp_path, "13/04/2015")
+    )
+    with pytest.raises(DataError, match=r"'rate' should hold numbers, but row 1 holds '\$7'"):
+        inputs(encoding, tmp_path, "13/04/2015", "$7")
+
+
+def test_runs_saved_before_are_read(tmp_path):
+    saved = fit(tmp_path, "%Y-%m-%d").to_json()
+    del saved["signs"]
+    for column in saved["columns"]:
+        column.pop("order", None)
+    assert Encoding.from_json(saved).signs == {}
