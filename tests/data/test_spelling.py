@@ -20,6 +20,7 @@ NUMBERS = [str(i) for i in range(1, 31)]
 DATES = [f"2015-03-{i:02}" for i in range(1, 31)]
 PLAINLY = "look like numbers: write them plainly (1234.5) to have them read"
 ISO = "look like dates: write them as ISO dates (2015-03-01) to have them read"
+EITHER = "could have the day or the month first: write them as ISO dates (2015-03-01)"
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,33 @@ ISO = "look like dates: write them as ISO dates (2015-03-01) to have them read"
         ),
         (
             ["soon", *(f"{cell}%" for cell in NUMBERS)],
-            "30 of 31 cells are numbers; row 1 holds 'soon': correct or empty those cells, "
+            "30 of 31 cells are numbers; row 1 holds 'soon': correct or empty those cells "
+            "to have it read as numbers",
+        ),
+        (
+            ["soon", *(f"{cell}%" for cell in NUMBERS), *(f"${cell}" for cell in NUMBERS)],
+            "60 of 61 cells are numbers; row 1 holds 'soon': correct or empty those cells, "
             "and write those like '1%' plainly (1234.5), to have it read as numbers",
         ),
+        (
+            ["soon", *(f"2,{100 + i}" for i in range(30))],
+            "30 of 31 cells are numbers; row 1 holds 'soon': correct or empty those cells, "
+            "and write those like '2,100' plainly (1234.5), to have it read as numbers",
+        ),
+        (
+            ["soon", *(f"{i}.3.2015" for i in range(1, 31))],
+            "30 of 31 cells are dates; row 1 holds 'soon': correct or empty those cells "
+            "to have it read as dates",
+        ),
+        (
+            ["soon", *(f"{i}/3/2015" for i in range(1, 13)), *(f"{i}/4/2015" for i in range(1, 13))],
+            "24 of 25 cells are dates; row 1 holds 'soon': correct or empty those cells, "
+            "and write those like '1/3/2015' as ISO dates (2015-03-01), to have it read as dates",
+        ),
         (["7", "$3,041.75", "-$.5"], f"cells like '$3,041.75' {PLAINLY}"),
-        (["19%", None, "7.5 %"], f"cells like '19%' {PLAINLY}"),
+        (["19%", None, "7.5"], f"cells like '19%' {PLAINLY}"),
+        (["$5", "€7"], f"cells like '$5' {PLAINLY}"),
+        (["03/04/2015", "1/12/2015 10:30"], f"cells like '03/04/2015' {EITHER}"),
         (["1.234,56 €", "€ 7"], f"cells like '1.234,56 €' {PLAINLY}"),
         (["2,350", "1,125"], f"cells like '2,350' {PLAINLY}"),
         (["01/31/2015", "12/1/2015"], f"cells like '01/31/2015' {ISO}"),
@@ -135,3 +158,24 @@ def test_what_is_said_to_be_numbers_is_read_as_numbers_once_mended(tmp_path):
     assert misread(*codes_of(read_csv(path).column("x"))).startswith("36 of 37 cells are numbers; row 37 ")
     path.write_text("\n".join(["x", *numbers, "-"]) + "\n")
     assert read_csv(path).column("x").to_pylist() == [*map(float, numbers), None]
+
+
+@pytest.mark.parametrize(
+    ("cells", "others", "words"),
+    [
+        (["03/04/2015", "05/06/2015"], ["05/06/2015"] * 2, EITHER),
+        (["$5", "€7"], ["x", "y"], PLAINLY),
+        (["5%", "7"], ["x", "y"], PLAINLY),
+        (['"$2,350"', '"$1,125"'], ["x", "y"], PLAINLY),
+        (["03/04/2015", "05/06/2015"], ["13/06/2015"] * 2, ""),
+        (["$5", "$7"], ["x", "y"], ""),
+    ],
+)
+def test_what_is_not_read_from_a_file_is_said(tmp_path, cells, others, words):
+    path = tmp_path / "a.csv"
+    rows = (f"{cells[i % 2]},{others[i % 2]},{i / 7}" for i in range(20))
+    path.write_text("\n".join(["a,b,y", *rows]) + "\n")
+    table = read_csv(path)
+    notes = Encoding.fit(table, target="y", rows=np.arange(20)).notes
+    found = [note for note in notes if note.startswith("'a'") and "cells like" in note]
+    assert [words in note for note in found] == ([True] if words else [])

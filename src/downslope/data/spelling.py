@@ -1,8 +1,8 @@
 """Columns of text that were meant as numbers or dates: what to tell the user about them.
 
 A column is never made of numbers by leaving cells out, so one "twelve" makes a text of it. Nor is a
-spelling guessed at that could mean two things: 1/2/2015, or $ beside €. The user can mend either,
-once told.
+spelling guessed at that could mean two things: 1/2/2015 where nothing shows which is the day, $2,350 where
+nothing shows what the comma is, or $ beside €. The user can mend either, once told.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from downslope.data.cells import short
-from downslope.data.typed import TEXT, beside_numbers
+from downslope.data.signs import strip_sign
+from downslope.data.typed import TEXT, beside_numbers, settle
+from downslope.data.written_dates import written_dates
 
 _NEARLY_ALL = 0.95  # of the cells that are there
 _TRIED_FIRST = 1000  # cells
@@ -62,7 +64,8 @@ def misread(places: np.ndarray, distinct: list[str]) -> str:
         stray = _stray(places, distinct, right, wrong, kind)
         if stray is None:
             continue
-        if not instead:
+        those = pa.chunked_array([pa.array(distinct, TEXT).filter(pa.array(right))])
+        if not instead or (stray and _is_read(those, kind)):
             return stray and f"{stray}: correct or empty those cells to have it read as {kind}"
         if kind == "numbers":
             right &= ~_matches(distinct, _NUMBER)[0]
@@ -72,6 +75,8 @@ def misread(places: np.ndarray, distinct: list[str]) -> str:
                 f"{stray}: correct or empty those cells, and write those like '{example}' {instead}, "
                 f"to have it read as {kind}"
             )
+        if kind == "dates" and len(written_dates(those)) == 2:
+            return f"cells like '{example}' could have the day or the month first: write them {instead}"
         return f"cells like '{example}' look like {kind}: write them {instead} to have them read"
     return ""
 
@@ -79,6 +84,14 @@ def misread(places: np.ndarray, distinct: list[str]) -> str:
 def nearly_numbers(places: np.ndarray, distinct: list[str]) -> str:
     """Return that nearly all cells are numbers, and the first that is not; "" where it is otherwise."""
     return _stray(places, distinct, *_matches(distinct, _NUMBER), "numbers") or ""
+
+
+def _is_read(those: pa.ChunkedArray, kind: str) -> bool:
+    """Return whether such cells alone would be read from a file."""
+    if kind == "dates":
+        return len(written_dates(those)) == 1
+    signed = strip_sign(those)
+    return signed is not None and settle(signed.plain, parse=True).type != TEXT
 
 
 def _matches(distinct: list[str], pattern: str) -> tuple[np.ndarray, np.ndarray]:
