@@ -73,24 +73,46 @@ def test_one_row_is_read_with_the_order_of_training(tmp_path, kind):
 )
 def test_another_order_is_refused(tmp_path, kind, cell, what):
     encoding = fit(tmp_path, TRAINING[kind][0])
-    message = f"column 'sold' should hold {what}, but row 1 holds '{cell}'; leave a cell empty"
+    message = f"column 'sold' should hold {what}, but row 1 holds '{cell}'"
     for call in (lambda: inputs(encoding, tmp_path, cell), lambda: encoding.encode_inputs(frame(cell))):
         with pytest.raises(DataError) as caught:
             call()
         assert message in str(caught.value)
 
 
-def test_the_wrong_row_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (["13/04/2015", "", "04/13/2015", "13/04/2015"], 3),
+        (["", "04/13/2015", "13/04/2015"], 2),
+        (["13/04/2015"] * 3000 + ["soon", "13/04/2015"], 3001),
+        (["13/04/2015", "-", "2015-04-13"], 3),
+        (["2015-04-13", "2015-04-31"], 2),
+        (["13/04/2015 10:30", "13/04/2015 10:60"], 2),
+    ],
+)
+def test_the_first_wrong_row_is_named(tmp_path, cells, row):
     encoding = fit(tmp_path, "%d/%m/%Y")
     path = tmp_path / "new.csv"
-    path.write_text("sold,rate\n13/04/2015,1%\n,2%\n04/13/2015,3%\n13/04/2015,4%\n")
-    with pytest.raises(DataError, match=r"the day first, but row 3 holds '04/13/2015'; leave"):
+    path.write_text("\n".join(["sold,rate", *(f"{cell},1%" for cell in cells)]) + "\n")
+    with pytest.raises(DataError) as caught:
         encoding.encode_inputs(read_csv(path, **encoding.as_read))
-    path.write_text("sold,rate\n13/04/2015,1%\n2015-04-13,3%\n")
-    with pytest.raises(
-        DataError, match=r"'sold' should hold .* several forms or orders \(first: '13/04/2015' in row 1"
-    ):
-        encoding.encode_inputs(read_csv(path, **encoding.as_read))
+    assert str(caught.value) == (
+        f"{path}: column 'sold' should hold dates with the day first, but row {row} holds "
+        f"'{cells[row - 1]}'; write all alike, such as 2015-03-01, "
+        "and leave a cell empty where the date is unknown"
+    )
+
+
+def test_a_date_that_could_be_two_is_refused(tmp_path):
+    encoding = fit(tmp_path, "%Y-%m-%d")
+    columns = {"rate": [7, 7], "price": [2000, 2000]}
+    with pytest.raises(DataError) as caught:
+        encoding.encode_inputs(from_frame(pa.table({"sold": [None, "03/04/2015"], **columns})))
+    assert str(caught.value).startswith(
+        "the data frame: column 'sold' should hold dates, but row 2 holds '03/04/2015', which could have the "
+        "day or the month first; write all alike, such as 2015-03-01, and"
+    )
 
 
 def test_another_sign_is_refused(tmp_path):

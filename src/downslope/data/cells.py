@@ -5,6 +5,7 @@ because one cell is bad, a category such as "3" as a number. What means the same
 what does not is refused with the first row that shows it, counted from 1 without the header.
 """
 
+import bisect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -80,13 +81,18 @@ def moments(column: pa.ChunkedArray, name: str, source: str, order: str = "") ->
         DataError: a cell is not a date, or could be two.
     """
     if pa.types.is_string(column.type):
-        column = _dates_of(column, order)
+        text = column
+        column = settle(beside_numbers(text), parse=True)
+        if pa.types.is_string(column.type):
+            meanings = written_dates(text, order)
+            if len(meanings) != 1:
+                raise _not_dates(text, name, source, order)
+            column = meanings.popitem()[1]
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.datetime64("NaT", "us"))
-    if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
-        what = f"dates with the {order}" if order else "dates"
-        raise _wrong(column, name, source, what, lambda value: _is_date(value, order))
+    if not _are_dates(kind):
+        raise _wrong(column, name, source, "dates", lambda _: False)
     return column.to_numpy().astype("datetime64[us]")
 
 
@@ -147,13 +153,7 @@ def _wrong(column: pa.ChunkedArray, name: str, source: str, expected: str, is_ri
     places, distinct = codes_of(column)
     wrong = np.array([*(not is_right(value) for value in distinct), False])
     rows = np.flatnonzero(wrong[places])
-    if not rows.size:  # each cell alone is right
-        row = int(np.flatnonzero(places >= 0)[0])
-        return DataError(
-            f"{source}: column '{name}' should hold {expected}, but is written in several forms or orders "
-            f"(first: '{short(column[row].as_py())}' in row {row + 1}); write all cells alike"
-        )
-    row = int(rows[0])
+    row = int(rows[0]) if rows.size else 0
     others = "1 other row" if rows.size == 2 else f"{rows.size - 1} other rows"
     more = f" (and {others} the like)" if rows.size > 1 else ""
     return DataError(
@@ -169,18 +169,32 @@ def _is_finite_number(value: Any) -> bool:
         return False
 
 
-def _dates_of(text: pa.ChunkedArray, order: str) -> pa.ChunkedArray:
-    """Return the dates of a column of text, ISO or otherwise, if they can mean one thing only."""
-    column = settle(beside_numbers(text), parse=True)
-    if not pa.types.is_string(column.type):
-        return column
-    meanings = written_dates(column, order)
-    return meanings.popitem()[1] if len(meanings) == 1 else column
+def _not_dates(text: pa.ChunkedArray, name: str, source: str, order: str) -> DataError:
+    """Return the error for the first cell with which a column of text is no longer one of dates."""
+
+    def fits(n: int) -> bool:
+        return _may_be_dates(text.slice(0, n), order)
+
+    kind = f"dates with the {order}" if order else "dates"
+    # The first rows that do not fit: found by halves, as one parse of many cells is as quick as one of a few.
+    row = bisect.bisect_left(range(1, len(text) + 1), True, key=lambda n: not fits(n))
+    why = ""
+    if row == len(text):  # all fit, twice
+        row = int(np.flatnonzero(beside_numbers(text).is_valid().to_numpy())[0])
+        why = ", which could have the day or the month first"
+    return DataError(
+        f"{source}: column '{name}' should hold {kind}, but row {row + 1} holds '{short(text[row].as_py())}'"
+        f"{why}; write all alike, such as 2015-03-01, and leave a cell empty where the date is unknown"
+    )
 
 
-def _is_date(value: Any, order: str) -> bool:
-    cell = _dates_of(pa.chunked_array([pa.array([str(value)])]), order)
-    return pa.types.is_date(cell.type) or pa.types.is_timestamp(cell.type)
+def _may_be_dates(text: pa.ChunkedArray, order: str) -> bool:
+    kind = settle(beside_numbers(text), parse=True).type
+    return pa.types.is_null(kind) or _are_dates(kind) or len(written_dates(text, order)) > 0
+
+
+def _are_dates(kind: pa.DataType) -> bool:
+    return pa.types.is_date(kind) or pa.types.is_timestamp(kind)
 
 
 def _cells(n: int, what: str) -> str:
