@@ -28,8 +28,8 @@ _POINTED_WHOLE = r"^[-+]?(\d{1,18}|[1-9]\d{0,2}(\.\d{3}){1,5})$"
 
 
 def may_be_numbers(column: pa.ChunkedArray) -> bool:
-    """Return whether the first cells of a column of text let it be one of numbers with commas."""
-    return bool(pc.all(pc.match_substring_regex(first_cells(column), r"^\P{L}*\d")).as_py())
+    """Return whether the first cells of a column of text let it be one of numbers, with a sign perhaps."""
+    return bool(pc.all(pc.match_substring_regex(first_cells(column), r"^[^A-Za-z]*\d")).as_py())
 
 
 def find_commas(columns: Collection[pa.ChunkedArray], delimiter: str) -> str | None:

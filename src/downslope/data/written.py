@@ -84,6 +84,8 @@ def with_numbers(
         signs: see `read_csv`.
     """
     texts = {name: column for name, column in _columns(table, free).items() if column.type == TEXT}
+    words = {name for name, column in texts.items() if not may_be_numbers(column)}
+    free, texts = free - words, {name: column for name, column in texts.items() if name not in words}
     signed = {name: found for name, column in texts.items() if (found := strip_sign(column)) is not None}
     if signs is not None:
         signed = {name: found for name, found in signed.items() if signs.get(name) == found.sign}
@@ -92,16 +94,16 @@ def with_numbers(
     def without_signs(names: set[str]) -> Columns:
         return as_text(names - set(plain)) | {name: plain[name] for name in names & set(plain)}
 
-    # €1.234 may be 1234 or a price with three decimals, unless training has had points in the column.
+    # €1.234 may be 1234 or a price with three decimals, unless training has shown what points are.
     money = {name for name, found in signed.items() if found.sign != "%"}
-    settled_before = set(points) if signs is None or commas == "decimal" else money
-    unclear = {name for name in money - settled_before if points_are_open(plain[name])}
+    known = set(points) if signs is None or commas == "decimal" else money
+    unclear = {name for name in money - known if points_are_open(plain[name])}
     settled = {name: one if name in unclear else settle(one, parse=True) for name, one in plain.items()}
     table = _with_separators(_replaced(table, settled), free, delimiter, without_signs, commas, points, money)
-    words = {name: texts[name] for name in signed if table.columns[name].type == TEXT}
-    found = {name: one.sign for name, one in signed.items() if name not in words}
+    unread = {name: texts[name] for name in signed if table.columns[name].type == TEXT}
+    found = {name: one.sign for name, one in signed.items() if name not in unread}
     notes = _sign_notes(found, texts, plain)
-    return replace(_replaced(table, words), signs=found, notes=(*table.notes, *notes))
+    return replace(_replaced(table, unread), signs=found, notes=(*table.notes, *notes))
 
 
 def _sign_notes(signs: dict[str, str], texts: Columns, plain: Columns) -> list[str]:
@@ -128,8 +130,7 @@ def _with_separators(
     Where nothing shows what commas are, they are decimal signs unless they delimit; not so in `money`.
     """
     columns = _columns(table, free)
-    texts = {name: column for name, column in columns.items() if column.type == TEXT}
-    texts = {name: beside_numbers(column) for name, column in texts.items() if may_be_numbers(column)}
+    texts = {name: beside_numbers(column) for name, column in columns.items() if column.type == TEXT}
     floats = [name for name, column in columns.items() if column.type == pa.float64()]
     shown = commas or find_commas(texts.values(), delimiter)
     commas = shown or (None if delimiter == "," else "decimal")

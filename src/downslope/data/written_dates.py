@@ -35,6 +35,7 @@ _FORMS = (
     rf"(?i)^{_NAME} {_DAY},? {_YEAR}{_TIME}$",
     rf"(?i)^{_DAY}[ -]{_NAME}[ -]{_YEAR}{_TIME}$",
 )
+_A_YEAR = r"\b[12]\d{3}(\D|$)"
 _MICROSECONDS_PER_MINUTE = 60_000_000
 
 
@@ -77,8 +78,13 @@ def written_dates(column: pa.ChunkedArray, order: str = "") -> dict[str, pa.Chun
 def _form(column: pa.ChunkedArray) -> str | None:
     """Return the form that the first cells are written in, if they are all."""
     beginning = first_cells(column)
-    fitting = (form for form in _FORMS if pc.all(pc.match_substring_regex(beginning, form)).as_py())
-    return next(fitting, None)
+
+    def fits(pattern: str) -> bool:
+        return bool(pc.all(pc.match_substring_regex(beginning, pattern)).as_py())
+
+    if not fits(_A_YEAR):  # nearly all texts, without a look at each form
+        return None
+    return next(filter(fits, _FORMS), None)
 
 
 def _part(parts: pa.Array, name: str) -> pa.Array:
