@@ -48,7 +48,7 @@ def test_signs_are_left_out(tmp_path, cells, sign, values):
         ["-$-5"],
         ["US$5"],
         ["%5"],
-        ["$2,350"],  # or 2.35
+        ["€2,350"],  # or 2.35
         ["€1.234", "€7"],  # or 1.234
         ["$1,23,456"],
         ["$5-$10"],
@@ -59,6 +59,12 @@ def test_what_could_mean_two_things_stays_text(tmp_path, cells, delimiter):
     table = read(tmp_path, cells, delimiter)
     assert table.columns["a"].to_pylist() == cells
     assert (table.signs, table.notes, table.commas) == ({}, (), None)
+
+
+def test_dollars_with_commas_are_thousands_but_where_semicolons_delimit(tmp_path):
+    for delimiter, values in ((",", [52000, 48250]), (";", ["$52,000", "$48,250"])):
+        assert read(tmp_path, ["$52,000", "$48,250"], delimiter).columns["a"].to_pylist() == values
+    assert read(tmp_path, ["$52,000", "$48,250"], ",").notes == ("'a': numbers in $, $52,000 is 52000",)
 
 
 def test_another_column_shows_what_commas_and_points_of_money_are(tmp_path):

@@ -1,7 +1,7 @@
 """Columns of text that were meant as numbers or dates: what to tell the user about them.
 
 A column is never made of numbers by leaving cells out, so one "twelve" makes a text of it. Nor is a
-spelling guessed at that could mean two things: 1/2/2015 where nothing shows which is the day, $2,350 where
+spelling guessed at that could mean two things: 1/2/2015 where nothing shows which is the day, €2,350 where
 nothing shows what the comma is, or $ beside €. The user can mend either, once told.
 """
 

@@ -27,6 +27,7 @@ from downslope.data.typed import TEXT, beside_numbers, settle
 from downslope.data.written_dates import ORDERS, written_dates
 
 Columns = dict[str, pa.ChunkedArray]
+POINTS_ARE_DECIMAL = "$£¥₹₩"  # where these are paid with, amounts are written 1,234.50
 
 
 def with_dates(table: Table, free: set[str]) -> Table:
@@ -95,24 +96,25 @@ def with_numbers(
         return as_text(names - set(plain)) | {name: plain[name] for name in names & set(plain)}
 
     # €1.234 may be 1234 or a price with three decimals, unless training has shown what points are.
-    money = {name for name, found in signed.items() if found.sign != "%"}
-    known = set(points) if signs is None or commas == "decimal" else money
-    unclear = {name for name in money - known if points_are_open(plain[name])}
+    money = {name: found.sign for name, found in signed.items() if found.sign != "%"}
+    known = set(points) if signs is None or commas == "decimal" else set(money)
+    unclear = {name for name in set(money) - known if points_are_open(plain[name])}
     settled = {name: one if name in unclear else settle(one, parse=True) for name, one in plain.items()}
     table = _with_separators(_replaced(table, settled), free, delimiter, without_signs, commas, points, money)
     unread = {name: texts[name] for name in signed if table.columns[name].type == TEXT}
     found = {name: one.sign for name, one in signed.items() if name not in unread}
-    notes = _sign_notes(found, texts, plain)
+    notes = _sign_notes(found, texts, _columns(table, set(found)))
     return replace(_replaced(table, unread), signs=found, notes=(*table.notes, *notes))
 
 
-def _sign_notes(signs: dict[str, str], texts: Columns, plain: Columns) -> list[str]:
+def _sign_notes(signs: dict[str, str], texts: Columns, numbers: Columns) -> list[str]:
     notes = []
     for sign in dict.fromkeys(signs.values()):
         names = [name for name in signs if signs[name] == sign]
         place = pc.index(pc.match_substring(texts[names[0]], sign), True).as_py()
-        example = f"{texts[names[0]][place]} is {plain[names[0]][place]}"
-        notes.append(f"{list_names(names)}: numbers in {sign}" + (f", {example}" if sign == "%" else ""))
+        cell = texts[names[0]][place].as_py()
+        example = f", {cell} is {numbers[names[0]][place]}" if sign == "%" or "," in cell else ""
+        notes.append(f"{list_names(names)}: numbers in {sign}{example}")
     return notes
 
 
@@ -123,11 +125,12 @@ def _with_separators(
     as_text: Callable[[set[str]], Columns],
     commas: str | None,
     points: Mapping[str, str],
-    money: set[str],
+    money: Mapping[str, str],
 ) -> Table:
     """Return the table in which columns of text with commas, and points beside them, are numbers.
 
-    Where nothing shows what commas are, they are decimal signs unless they delimit; not so in `money`.
+    Where nothing shows what commas are, they are decimal signs unless they delimit. In `money`, whose values
+    are currency signs, they separate thousands where people write so, and stay unclear elsewhere.
     """
     columns = _columns(table, free)
     texts = {name: beside_numbers(column) for name, column in columns.items() if column.type == TEXT}
@@ -141,8 +144,11 @@ def _with_separators(
         separating = {name for name in free if points.get(name, usual) == "thousands"}
         # These were taken for decimal points, and what was 5.100 is 5.1 by now.
         texts |= as_text({name for name in floats if name in separating})
+    meant = dict.fromkeys(money, shown)
+    if delimiter != ";":  # where that delimits, commas are decimal signs
+        meant |= {name: shown or "thousands" for name, sign in money.items() if sign in POINTS_ARE_DECIMAL}
     parsed = {
-        name: parse_numbers(column, shown if name in money else commas, points=name in separating)
+        name: parse_numbers(column, meant.get(name, commas), points=name in separating)
         for name, column in texts.items()
     }
     numbers = {name: column for name, column in parsed.items() if column.type != TEXT}
