@@ -58,6 +58,7 @@ def cases(size, seed=0, rows=40):
     return logits, generator.integers(0, CLASSES, rows), size * generator.normal(0, 1, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-6, 30.0, 1e6])
 @pytest.mark.parametrize("name", [*OF_CLASSES, *OF_NUMBERS])
 def test_values_and_slopes_from_tiny_to_huge_outputs(name, size):
@@ -241,6 +242,7 @@ def test_a_callable_trains_and_its_run_can_be_read(tmp_path):
     np.testing.assert_array_equal(ds.Run.load(tmp_path / "robust").predict(X), robust.predict(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
 def test_quantile_regression_learns_the_quantile(level):
     """Noise that is wider to the right: the share of targets below the line is the level, everywhere."""

@@ -117,6 +117,7 @@ def test_weights_are_repetitions_for_any_number_of_rows(whole_and_parts, data, n
         assert_same(whole_and_parts(4, repeated), whole_and_parts(1, batch), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_dropout_is_drawn_for_each_part_and_averages_to_the_mean_of_their_gradients():
     """With dropout a part is normalised and silenced by itself; the weighted mean over parts is exact."""
     with jax.enable_x64(True):
@@ -171,6 +172,7 @@ def test_a_part_of_padding_alone_leaves_the_running_averages_alone():
         assert pytrees.all_finite(gradient)
 
 
+@pytest.mark.slow
 def test_the_whole_training_is_the_same():
     """Float32, uneven last batch, no dropout and no batch norm: only the order of the sums differs."""
     ends = []

@@ -262,6 +262,7 @@ PARAMS = [normal(3, 3, 2, 3), normal(27, 4)]
 X = normal(5, 6, 6, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [loss, in_a_scan, checkpointed, branching, batched])
 def test_whole_networks_have_the_same_gradient(function):
     gradient = jax.grad(function)

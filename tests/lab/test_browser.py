@@ -76,6 +76,7 @@ def click_on_map(browser, x, y):
     browser.click(*place)
 
 
+@pytest.mark.slow
 def test_a_descent_is_started_by_a_click_and_played(browser, visit):
     visit("/?surface=bowl&rule-2=none&rule-3=none&rate-1=0.1&starts=&steps=24")
     browser.wait_for(

@@ -24,6 +24,7 @@ def roles(figure, role):
     return [trace for trace in figure["data"] if trace.get("meta", {}).get("role") == role]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SURFACES)
 def test_every_surface_is_drawn_with_its_paths(name, words):
     surface = SURFACES[name]

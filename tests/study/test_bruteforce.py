@@ -42,6 +42,7 @@ def test_a_search_finds_the_best_of_its_tries(kind, tries):
     assert float(best.loss) == pytest.approx(min(losses), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 31, 32, 33, 64, 99])
 def test_a_search_in_two_parts_is_the_search(cut):
     candidate = candidates("random")

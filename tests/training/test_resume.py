@@ -168,6 +168,7 @@ def test_a_failed_descent_can_only_be_begun_again(setting, tmp_path):
         assert Checkpoints(tmp_path / "c").latest() is None
 
 
+@pytest.mark.slow
 def test_a_failure_after_a_checkpoint_happens_again(setting, tmp_path, identical):
     made = setting(ROWS, rule=rules.sgd(), schedule="constant")
     plan = dataclasses.replace(OFTEN, epochs=60, learning_rate=1.5)

@@ -204,6 +204,7 @@ def test_the_terminal_says_it_in_one_sentence(command, tmp_path):
     assert refused.code == 2
 
 
+@pytest.mark.slow
 def test_a_linear_model_gets_weights_as_large_as_the_columns_ask_for():
     """Columns are so mixed that the loss is 10⁴ times steeper one way than another: weights of ≈ 100."""
     random = np.random.default_rng(0)
@@ -227,6 +228,7 @@ def test_only_the_weights_of_hidden_layers_decay_by_default(tmp_path, options, d
     assert config["optimizer"]["hyperparameters"]["weight_decay"] == decay
 
 
+@pytest.mark.slow
 def test_a_sorted_file_starts_no_lower_than_it_is(tmp_path):
     """Its first rows lie near the mean; measured on them alone the descent would seem to climb from there."""
     random = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def middle(values):
     return found if math.isfinite(found) else None
 
 
+@pytest.mark.slow
 def test_medians_are_those_of_the_runs_stored_beside_them(compared):
     stored = json.loads((compared.folder / "results.json").read_text())
     target = stored["target_loss"]

@@ -232,6 +232,7 @@ def test_evaluation_uses_running_averages_and_no_dropout(kind):
     assert np.allclose(trained, among, atol=1e-6) != changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flax instance", "equinox", "stateful functions"])
 def test_dropout_is_drawn_anew_at_every_step_and_by_the_seed(kind):
     """Steps of size next to nothing on all rows: what differs between their losses is dropout."""
@@ -284,6 +285,7 @@ def test_an_average_of_the_weights_gets_batch_statistics_of_its_own():
         assert not np.allclose(found[name], state.model_state["norm"][name], rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"group_norm": 4}, {"layer_norm": True}], ids=str)
 def test_norms_without_a_memory_do_not_see_the_batch(options):
     run = ds.train(X, Y, hidden=(16,), **options, **{**SHORT, "epochs": 25})
@@ -456,6 +458,7 @@ def test_options_without_an_effect_on_it_are_refused(options, said):
         ds.train(Flax(rngs=nnx.Rngs(0)), X, Y, **SHORT, **options)
 
 
+@pytest.mark.slow
 def test_a_loss_that_a_folder_cannot_hold_is_not_measured(csv, table, tmp_path, command):
     """Read back, the default loss stands in for it: it predicts alike, but its value would be another's."""
 

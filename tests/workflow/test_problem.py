@@ -59,6 +59,7 @@ def test_what_differs_is_not_shared(options):
     assert first != other
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_may_change_between_runs():
     """What a function reads besides its arguments is read anew by every run."""
     factor = {"is": 1.0}

@@ -1,6 +1,7 @@
 """The main job through the library: what goes in, what comes out, what is left on disk."""
 
 import errno
+import importlib
 import json
 import re
 import shutil
@@ -19,7 +20,6 @@ from sklearn import metrics as reference
 import downslope as ds
 from downslope.errors import DataError, InputError, NonFiniteError, OptionError, RunFolderError
 from downslope.training import loop
-from downslope.workflow import outcome
 from downslope.workflow.resume import resumed_job
 
 SMALL = {"hidden": (8,), "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "quiet": True}
@@ -254,6 +254,7 @@ def test_every_option_reaches_the_weights(table, identical, base, changes):
         assert not identical(ds.train(rows, **{**base, **change}).params, plain.params), change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gradient-descent", "sgd", "momentum", "nesterov", "adam", "adamw", "lamb"])
 def test_every_rule_trains(name, table):
     rows = pa.table({k: v for k, v in table().items() if k != "price"})
@@ -837,11 +838,11 @@ def test_how_to_read_a_text_file_may_be_of_the_test_file(table, csv):
     ],
 )
 def test_ctrl_c_names_what_is_needed_to_go_on(data, own, told, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(outcome, "save", interrupted)
+    monkeypatch.setattr(importlib.import_module("downslope.workflow.train"), "descend", interrupted)
     with pytest.raises(KeyboardInterrupt) as raised:
         ds.train(*data, out="run", **{**SMALL, **own})
     assert str(raised.value) == f"go on with  {told}"
