@@ -63,10 +63,13 @@ def cut(rows: Batch, size: int) -> list[Batch]:
     n_rows = len(rows.weights)
 
     def batch_from(start: int) -> Batch:
-        places = np.arange(start, start + size)
-        is_real = places < n_rows
-        batch = jax.tree.map(lambda array: array[np.where(is_real, places, start)], rows)
-        return jax.device_put(batch._replace(weights=np.where(is_real, batch.weights, 0.0)))
+        batch = jax.tree.map(lambda array: array[start : start + size], rows)
+        lacking = start + size - n_rows
+        if lacking > 0:
+            first = np.zeros(lacking, int)
+            batch = jax.tree.map(lambda array: np.concatenate([array, array[first]]), batch)
+            batch.weights[-lacking:] = 0.0
+        return jax.device_put(batch)
 
     return [batch_from(start) for start in range(0, n_rows, size)]
 
