@@ -31,6 +31,7 @@ def predict(
         if is_data or out.resolve().is_relative_to(run.resolve()):
             what = "DATA itself" if is_data else f"a file of {run}"
             raise OptionError(f"--out {out}: is {what}, which would be lost; name another file")
+    from downslope.report.formatting import counted
     from downslope.workflow.trained import load
 
     trained = load(run)
@@ -54,7 +55,7 @@ def predict(
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
     finally:
         draft.unlink(missing_ok=True)
-    print(f"{table.n_rows:,} predictions in {out}")
+    print(f"{counted(table.n_rows, 'prediction')} in {out}")
 
 
 def _write(file: TextIO, columns: dict[str, Any]) -> None:
