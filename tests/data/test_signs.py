@@ -98,4 +98,6 @@ def test_other_files_carry_the_signs_of_training_only(tmp_path):
     assert read(tmp_path, ["1.234 €"], **known, points={"a": "thousands"}).columns["a"].to_pylist() == [1234]
     assert read(tmp_path, ["1.234 €"], **known, points={"a": "decimal"}).columns["a"].to_pylist() == [1.234]
     assert read(tmp_path, ["1.234 €"], **known).columns["a"].to_pylist() == ["1.234 €"]
-    assert read(tmp_path, ["$1.250"], signs={"a": "$"}).columns["a"].to_pylist() == [1.25]
+    for points, values in (({"a": "decimal"}, [1.25]), ({}, ["$1.250"])):  # or 1250, where nothing showed it
+        table = read(tmp_path, ["$1.250"], signs={"a": "$"}, points=points)
+        assert table.columns["a"].to_pylist() == values

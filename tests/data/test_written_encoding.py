@@ -130,3 +130,39 @@ def test_runs_saved_before_are_read(tmp_path):
     for column in saved["columns"]:
         column.pop("order", None)
     assert Encoding.from_json(saved).signs == {}
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "|"])
+@pytest.mark.parametrize("beside", ["1", "2,350"])
+def test_commas_of_money_stay_what_they_were_in_training(tmp_path, delimiter, beside):
+    def write(name, prices):
+        lines = [f'"{price}"{delimiter}"{beside}"{delimiter}{i % 3 / 7}' for i, price in enumerate(prices)]
+        (tmp_path / name).write_text("\n".join([delimiter.join(("price", "b", "c")), *lines]) + "\n")
+        return tmp_path / name
+
+    table = read_csv(write("train.csv", [f"${2350 + 7 * i:,}" for i in range(40)]))
+    encoding = Encoding.fit(table, target="c", rows=np.arange(40))
+    for cell in ("$2,350", "2,350", "2350", "$2350.0"):
+        new = read_csv(write("new.csv", [cell]), **encoding.as_read)
+        assert new.columns["price"].to_pylist() == [2350]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_points_of_money_that_training_had_none_of_are_refused(tmp_path, delimiter):
+    def write(name, prices):
+        lines = [f"{price}{delimiter}{i % 3 / 7}" for i, price in enumerate(prices)]
+        (tmp_path / name).write_text("\n".join([delimiter.join(("price", "c")), *lines]) + "\n")
+        return tmp_path / name
+
+    for prices, read in (
+        ([f"€{7 * i}" for i in range(40)], False),
+        ([f"€{7 * i}.5" for i in range(40)], True),
+    ):
+        table = read_csv(write("train.csv", prices))
+        encoding = Encoding.fit(table, target="c", rows=np.arange(40))
+        new = read_csv(write("new.csv", ["€1.234", "€7"]), **encoding.as_read)
+        if read:
+            assert new.columns["price"].to_pylist() == [1.234, 7.0]
+        else:
+            with pytest.raises(DataError, match=r"'price' should hold numbers, but row 1 holds '€1\.234'"):
+                encoding.encode_inputs(new)

@@ -96,15 +96,17 @@ def with_numbers(
         return as_text(names - set(plain)) | {name: plain[name] for name in names & set(plain)}
 
     # €1.234 may be 1234 or a price with three decimals, unless training has shown what points are.
-    money = {name: found.sign for name, found in signed.items() if found.sign != "%"}
-    known = set(points) if signs is None or commas == "decimal" else set(money)
-    unclear = {name for name in set(money) - known if points_are_open(plain[name])}
+    # Another file may leave out the signs: what its commas are stays the same.
+    known = {name: found.sign for name, found in signed.items()} if signs is None else signs
+    money = {name: sign for name, sign in known.items() if name in texts and sign != "%"}
+    unclear = {name for name in (set(money) & set(plain)) - set(points) if points_are_open(plain[name])}
     settled = {name: one if name in unclear else settle(one, parse=True) for name, one in plain.items()}
     table = _with_separators(_replaced(table, settled), free, delimiter, without_signs, commas, points, money)
     unread = {name: texts[name] for name in signed if table.columns[name].type == TEXT}
     found = {name: one.sign for name, one in signed.items() if name not in unread}
     notes = _sign_notes(found, texts, _columns(table, set(found)))
-    return replace(_replaced(table, unread), signs=found, notes=(*table.notes, *notes))
+    points = {name: means for name, means in table.points.items() if name not in unread}
+    return replace(_replaced(table, unread), signs=found, points=points, notes=(*table.notes, *notes))
 
 
 def _sign_notes(signs: dict[str, str], texts: Columns, numbers: Columns) -> list[str]:
@@ -132,6 +134,7 @@ def _with_separators(
     Where nothing shows what commas are, they are decimal signs unless they delimit. In `money`, whose values
     are currency signs, they separate thousands where people write so, and stay unclear elsewhere.
     """
+    told = points if commas else {}  # of a file without commas in its numbers, points tell nothing here
     columns = _columns(table, free)
     texts = {name: beside_numbers(column) for name, column in columns.items() if column.type == TEXT}
     floats = [name for name, column in columns.items() if column.type == pa.float64()]
@@ -141,12 +144,13 @@ def _with_separators(
     if commas == "decimal":
         shows = delimiter != "," and any(map(shows_decimals, texts.values()))
         usual = "thousands" if shows else "decimal"
-        separating = {name for name in free if points.get(name, usual) == "thousands"}
+        separating = {name for name in free if told.get(name, usual) == "thousands"}
         # These were taken for decimal points, and what was 5.100 is 5.1 by now.
         texts |= as_text({name for name in floats if name in separating})
     meant = dict.fromkeys(money, shown)
     if delimiter != ";":  # where that delimits, commas are decimal signs
         meant |= {name: shown or "thousands" for name, sign in money.items() if sign in POINTS_ARE_DECIMAL}
+    meant |= {name: "thousands" for name in money if told.get(name) == "decimal"}
     parsed = {
         name: parse_numbers(column, meant.get(name, commas), points=name in separating)
         for name, column in texts.items()
@@ -154,9 +158,10 @@ def _with_separators(
     numbers = {name: column for name, column in parsed.items() if column.type != TEXT}
     pointed = {name: first_pointed(texts[name]) for name in numbers if name in separating}
     pointed = {name: cell for name, cell in pointed.items() if cell is not None}
-    found = {}
+    # Beside commas that separate thousands, the points of money are decimal ones, whatever those of others.
+    found = {name: "decimal" for name in money if name in floats or meant[name] == "thousands"}
     if numbers and commas == "decimal":
-        found = dict.fromkeys(floats, "decimal") | dict.fromkeys(pointed, "thousands")
+        found |= dict.fromkeys(floats, "decimal") | dict.fromkeys(pointed, "thousands")
     notes = _points_note(numbers, pointed)
     return replace(
         _replaced(table, numbers),
