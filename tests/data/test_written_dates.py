@@ -143,3 +143,19 @@ def test_another_column_shows_the_order(tmp_path):
     assert columns["a"] == ["3/4/2015"]
     assert orders == {"b": "day first", "c": "month first"}
     assert read(tmp_path, "a,b\n3/4/2015,3/5/2015\n")[0] == {"a": ["3/4/2015"], "b": ["3/5/2015"]}
+
+
+@pytest.mark.parametrize("other", ["13.02.2015", "1.2.2015", "13-02-2015", "02-13-2015", "13 Feb 2015"])
+def test_dates_with_another_sign_show_no_order(tmp_path, other):
+    columns, orders, _ = read(tmp_path, f"a,b,c\n3/4/2015,{other},x\n4/4/2015,{other},y\n")
+    assert columns["a"] == ["3/4/2015", "4/4/2015"]
+    assert "a" not in orders
+
+
+def test_each_sign_has_its_own_order(tmp_path):
+    columns, orders, notes = read(tmp_path, "a,b,c,d\n3/4/2015,13/02/2015,3-4-2015,02-13-2015\n")
+    assert columns["a"] == [DAY]
+    assert columns["c"] == [datetime.date(2015, 3, 4)]
+    assert orders == {"a": "day first", "b": "day first", "c": "month first", "d": "month first"}
+    assert notes[1] == "'a': dates with the day first, as in 'b' (3/4/2015 is 2015-04-03)"
+    assert notes[3] == "'c': dates with the month first, as in 'd' (3-4-2015 is 2015-03-04)"

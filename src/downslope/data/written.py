@@ -23,7 +23,7 @@ from downslope.data.separators import (
 )
 from downslope.data.signs import strip_sign
 from downslope.data.table import Table, list_names
-from downslope.data.typed import TEXT, beside_numbers, settle
+from downslope.data.typed import TEXT, beside_numbers, first_cells, settle
 from downslope.data.written_dates import ORDERS, written_dates
 
 Columns = dict[str, pa.ChunkedArray]
@@ -40,20 +40,29 @@ def with_dates(table: Table, free: set[str]) -> Table:
     texts = {name: column for name, column in _columns(table, free).items() if column.type == TEXT}
     meanings = {name: written_dates(column) for name, column in texts.items()}
     shown = {name: next(iter(found)) for name, found in meanings.items() if len(found) == 1}
-    decided = {order: name for name, order in shown.items() if order}
-    guided = {}
-    if len(decided) == 1:
-        guided = {name: next(iter(decided)) for name, found in meanings.items() if len(found) == 2}
+    signs = {name: _sign(texts[name]) for name, found in meanings.items() if found}
+    decided = {(signs[name], order): name for name, order in shown.items() if order}
+    guided, guides = {}, {}
+    for name, found in meanings.items():
+        ways = [order for order in found if (signs[name], order) in decided]
+        if len(found) == 2 and len(ways) == 1:
+            guided[name], guides[name] = ways[0], decided[signs[name], ways[0]]
     dates = {name: meanings[name][order] for name, order in (shown | guided).items()}
     notes = []
     for order in ORDERS:
-        for names, hint in ((shown, ""), (guided, f", as in '{decided.get(order)}'")):
-            those = [name for name in names if names[name] == order]
+        for guide in (None, *dict.fromkeys(guides.values())):
+            those = [one for one in dates if (shown | guided)[one] == order and guides.get(one) == guide]
             if those:
                 example = _example(texts[those[0]], dates[those[0]])
+                hint = f", as in '{guide}'" if guide else ""
                 notes.append(f"{list_names(those)}: dates with the {order}{hint} ({example})")
     orders = {name: order for name, order in (shown | guided).items() if order}
     return replace(_replaced(table, dates), orders=orders, notes=(*table.notes, *notes))
+
+
+def _sign(texts: pa.ChunkedArray) -> str:
+    """Return what separates the numbers of dates; with another sign they may have another order."""
+    return first_cells(texts)[0].as_py().lstrip("0123456789")[:1]
 
 
 def _example(texts: pa.ChunkedArray, dates: pa.ChunkedArray) -> str:
