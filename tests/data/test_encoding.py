@@ -155,6 +155,10 @@ def test_no_number_is_too_large():
         make(x=[1.7e308, -1.7e308, 1e300])
     )
     assert constant.dense[:, 0].tolist() == [10, -10, 1]
+    apart = make(x=[1.7e308, *[-1.7e308] * 9], y=[*range(10)])  # further than the largest number
+    dense = fit(apart).encode_inputs(apart).dense[:, 0]
+    assert np.isfinite(dense).all()
+    assert dense[0] > 0 > dense[1]
 
 
 def test_numbers_of_any_magnitude_are_standardised_in_float64():

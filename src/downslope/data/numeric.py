@@ -120,7 +120,9 @@ def fit_number(name: str, values: np.ndarray) -> Number | None:
     far = _far_off(present)
     mean, std = _moments(present)
     center = spread = 0.0
-    if far.any() or std == 0 or max(present.max() - mean, mean - present.min()) > HEAVY_TAIL * std:
+    with np.errstate(over="ignore"):
+        reach = max(present.max() - mean, mean - present.min())
+    if far.any() or std == 0 or reach > HEAVY_TAIL * std:
         center = float(np.median(present))
         with np.errstate(over="ignore"):
             low, high = np.quantile(present, [0.25, 0.75])
